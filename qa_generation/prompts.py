@@ -1,0 +1,67 @@
+"""The texts around a question: the published preamble and instructions, and how the frames are named to the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+PREAMBLE = "These are frames of a video."
+POST_CHOICE = "Answer with the option's letter from the given choices directly."
+POST_NUMERIC = "Please answer the question using a single word or phrase."
+POST_POINT = "Please answer with the coordinate pair only, formatted as (x,y)."
+
+CHOICE_TYPES: tuple[str, ...] = (
+    "obj_count_occ",
+    "bestview_count_occ",
+    "obj_existence_occ_ab",
+    "obj_existence_occ_fb",
+    "obj_existence_occ_lr",
+    "obj_attribute_occ_ab",
+    "obj_attribute_occ_fb",
+    "obj_attribute_occ_lr",
+    "obj_spatial_occ_ab",
+    "obj_spatial_occ_fb",
+    "obj_spatial_occ_lr",
+    "obj_localization_occ",
+)
+NUMERIC_TYPES: tuple[str, ...] = (
+    "obj_count_occ_na",
+    "obj_distance_occ_na",
+    "obj_obj_distance_occ_na",
+    "obj_size_occ_na",
+)
+POINT_TYPES: tuple[str, ...] = ("obj_localization_occ_na",)
+QUESTION_TYPES: tuple[str, ...] = CHOICE_TYPES + NUMERIC_TYPES + POINT_TYPES
+
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "Object count": ("obj_count_occ",),
+    "Best view": ("bestview_count_occ",),
+    "Object existence": ("obj_existence_occ_ab", "obj_existence_occ_fb", "obj_existence_occ_lr"),
+    "Object attribute": ("obj_attribute_occ_ab", "obj_attribute_occ_fb", "obj_attribute_occ_lr"),
+    "Object relation": ("obj_spatial_occ_ab", "obj_spatial_occ_fb", "obj_spatial_occ_lr"),
+    "Object localisation": ("obj_localization_occ",),
+    "Object count (number)": ("obj_count_occ_na",),
+    "Camera-object distance": ("obj_distance_occ_na",),
+    "Object-object distance": ("obj_obj_distance_occ_na",),
+    "Object size": ("obj_size_occ_na",),
+    "Object localisation (point)": ("obj_localization_occ_na",),
+}
+
+
+def frame_name(naming: str, index: int, view_id: str) -> str:
+    """How frame ``index`` (0-based) is called in a question: ``Frame 1`` for ``index``, its file stem for ``stem``."""
+    return f"Frame {index + 1}" if naming == "index" else view_id
+
+
+def question_prompt(question_type: str, question: str, options: Sequence[str]) -> str:
+    """The user text of the benchmark: preamble, question, options where it has any, instruction; single newlines.
+
+    Raises:
+        ValueError: for a question type that is none of the 17.
+    """
+    if question_type in CHOICE_TYPES:
+        return "\n".join([PREAMBLE, question, "Options:", *options, POST_CHOICE])
+    if question_type in NUMERIC_TYPES:
+        return "\n".join([PREAMBLE, question, POST_NUMERIC])
+    if question_type in POINT_TYPES:
+        return "\n".join([PREAMBLE, question, POST_POINT])
+    raise ValueError(f"question_type {question_type!r} is unknown, expected one of {', '.join(QUESTION_TYPES)}")
