@@ -1,0 +1,1 @@
+"""spatialmosaic package."""

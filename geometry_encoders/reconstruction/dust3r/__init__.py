@@ -1,0 +1,1 @@
+"""dust3r package."""

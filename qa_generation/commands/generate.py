@@ -1,0 +1,3 @@
+def generate() -> None:
+    """(being written)"""
+    raise SystemExit("generate is being written")

@@ -1,0 +1,3 @@
+def ask() -> None:
+    """(being written)"""
+    raise SystemExit("ask is being written")
