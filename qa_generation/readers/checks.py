@@ -21,8 +21,8 @@ RIGID_TOLERANCE = 1e-3
 MAX_IMAGE_PIXELS = 64_000_000
 
 
-def check_pose(matrix: Any, where: str) -> Float64[np.ndarray, "4 4"]:
-    """The pose as float64; raises `SceneError` unless it is a finite rigid transform (rotation, no scale, no mirror)."""
+def check_pose(matrix: Any, where: str) -> Float64[np.ndarray, " *shape"]:
+    """The pose as float64; raises `SceneError` unless it is finite and rigid (a rotation, no scale, no mirror)."""
     pose = _as_float64(matrix, where)
     if pose.shape != (4, 4):
         raise SceneError(f"{where}: pose has shape {pose.shape}, expected (4, 4)")
@@ -39,7 +39,7 @@ def check_pose(matrix: Any, where: str) -> Float64[np.ndarray, "4 4"]:
     return pose
 
 
-def check_intrinsics(matrix: Any, size: tuple[int, int], where: str) -> Float64[np.ndarray, "3 3"]:
+def check_intrinsics(matrix: Any, size: tuple[int, int], where: str) -> Float64[np.ndarray, " *shape"]:
     """The pinhole matrix as float64; raises `SceneError` for a bad focal length, or a centre outside the picture."""
     intrinsics = _as_float64(matrix, where)
     if intrinsics.shape != (3, 3):
@@ -79,7 +79,7 @@ def check_file(path: Path, what: str) -> Path:
 
 
 def check_image(data: bytes, size: tuple[int, int] | None, where: str) -> tuple[int, int]:
-    """(width, height) of an encoded picture; raises `SceneError` when it is truncated, no picture, or of another size."""
+    """(width, height) of an encoded picture; `SceneError` when it is truncated, no picture or of another size."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             found = check_size(image.size, where)
@@ -99,7 +99,7 @@ def check_views(count: int, where: str) -> None:
         raise SceneError(f"{where}: scene has {count} usable view{'' if count == 1 else 's'}, expected at least 2")
 
 
-def _as_float64(matrix: Any, where: str) -> Float64[np.ndarray, "..."]:
+def _as_float64(matrix: Any, where: str) -> Float64[np.ndarray, " *shape"]:
     try:
         return np.asarray(matrix, dtype=np.float64)
     except (TypeError, ValueError):
