@@ -1,1 +1,1 @@
-"""benchmarks package."""
+"""Benchmarks: SpatialMosaic-Bench, reconstruction and speed."""

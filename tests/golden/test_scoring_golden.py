@@ -1,0 +1,52 @@
+"""The scorer against answers scored by the published one; the folder comes from ``SPATIALVLM_GOLDEN``."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.spatialmosaic import aggregate, score_prediction
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def scoring_dir() -> Path:
+    root = Path(os.environ.get("SPATIALVLM_GOLDEN") or REPOSITORY.parent / "shared" / "golden")
+    folder = root / "scoring"
+    if not folder.is_dir():
+        message = f"{folder}: no golden files, expected scored.jsonl and scored_summary.json"
+        if os.environ.get("CI", "").lower() in ("1", "true"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(scoring_dir: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (scoring_dir / "scored.jsonl").read_text().splitlines()]
+
+
+def test_every_answer_gets_the_published_metric_and_score(rows: list[dict[str, Any]]) -> None:
+    wrong = []
+    for row in rows:
+        metric, score = score_prediction(row["record"], row["prediction"])
+        if metric != row["metric"] or abs(score - row["score"]) > 1e-12:
+            wrong.append((row["record"]["question_type"], row["prediction"], row["score"], metric, score))
+    assert rows and not wrong
+
+
+def test_the_means_equal_the_published_summary(rows: list[dict[str, Any]], scoring_dir: Path) -> None:
+    expected = json.loads((scoring_dir / "scored_summary.json").read_text())
+    found = aggregate(rows)
+    assert found["overall"] == pytest.approx(expected["overall"], abs=1e-12)
+    assert found["per_type"] == pytest.approx(expected["per_type"], abs=1e-12)
+
+
+def test_means_computed_from_predictions_equal_means_of_scores(rows: list[dict[str, Any]]) -> None:
+    unscored = [{"record": row["record"], "prediction": row["prediction"]} for row in rows]
+    assert aggregate(unscored) == aggregate(rows)
