@@ -185,7 +185,10 @@ class DensePretraining:
         data = recipe.data
         self.train, self.held_out = split_views(self.views, data.held_out, data.max_eval_views, recipe.seed)
         torch.manual_seed(recipe.seed)
-        tower = SiglipVisionModel(SiglipVisionConfig(**asdict(recipe.tower), vision_use_head=False))
+        config = SiglipVisionConfig(**asdict(recipe.tower), vision_use_head=False)
+        if self.accelerator.device.type == "cpu":
+            config._attn_implementation = "eager"  # the fused kernel takes half of a bf16 step there
+        tower = SiglipVisionModel(config)
         classes, per_token = 1 + len(self.views.names), recipe.tower.patch_size // recipe.data.cell_px
         self.model = DenseLabelModel(tower, classes, per_token)
         groups: list[dict[str, Any]] = [
@@ -228,8 +231,8 @@ class DensePretraining:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.step += 1
-        accuracy = float(loss.correct) / max(1, int(loss.foreground))
-        return {"loss": float(loss.total), "log_depth": float(loss.log_depth), "accuracy": accuracy, "lr": rate}
+        accuracy = loss.correct.item() / max(1, loss.foreground.item())
+        return {"loss": loss.total.item(), "log_depth": loss.log_depth.item(), "accuracy": accuracy, "lr": rate}
 
     @torch.no_grad()
     def evaluate(self, batch_size: int = 256) -> dict[str, float]:
