@@ -1,0 +1,151 @@
+"""How much of the seen instance surface two views share: IoU of visible surface voxels, exact, by packed bits.
+
+The surface is sampled once per scene, about one point per voxel, and each view asks which points it sees. So the
+overlap depends on the voxel size but hardly on the view's resolution, and a surface at a grazing angle counts in full.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64, Int32, Int64
+
+from qa_generation.errors import SceneError
+from qa_generation.raycast import NEAR_M
+
+MAX_SAMPLES = 20_000_000  # some 8,000 square metres at 2 cm; more means that the units are wrong
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceSamples:
+    """Points on the instances of a scene, with the voxel each lies in.
+
+    Attributes:
+        points: world metres, grouped by column.
+        columns: instance (table column) of every point.
+        voxels: voxel of every point, numbered 0 .. voxel_count - 1 over the scene.
+    """
+
+    points: Float32[np.ndarray, "points 3"]
+    columns: Int32[np.ndarray, " points"]
+    voxels: Int32[np.ndarray, " points"]
+    voxel_count: int
+
+
+def sample_instances(
+    corners: Float[np.ndarray, "triangles 3 3"], columns: Int64[np.ndarray, " triangles"], voxel_m: float
+) -> SurfaceSamples:
+    """Samples at most ``voxel_m`` apart on all triangles, numbered by voxels of that size aligned with the world.
+
+    Raises:
+        SceneError: the surface is so large that metres cannot be meant.
+    """
+    points, owner = sample_triangles(corners, voxel_m)
+    order = np.argsort(columns[owner], kind="stable")
+    points, owner = points[order], owner[order]
+    cells = np.floor(points / voxel_m).astype(np.int64)
+    cells -= cells.min(axis=0)
+    _, ny, nz = (int(n) + 1 for n in cells.max(axis=0))
+    keys = (cells[:, 0] * ny + cells[:, 1]) * nz + cells[:, 2]
+    occupied, voxels = np.unique(keys, return_inverse=True)
+    return SurfaceSamples(
+        points.astype(np.float32), columns[owner].astype(np.int32), voxels.astype(np.int32), len(occupied)
+    )
+
+
+def sample_triangles(
+    corners: Float[np.ndarray, "triangles 3 3"], spacing_m: float
+) -> tuple[Float64[np.ndarray, "points 3"], Int64[np.ndarray, " points"]]:
+    """Points spread evenly over each triangle, neighbours at most ``spacing_m`` apart, and the triangle of each.
+
+    Rows run along the longest side; row and point spacing divide height and row length evenly, without random choice.
+    Every triangle gets at least one point.
+
+    Raises:
+        SceneError: more than ``MAX_SAMPLES`` points would be needed.
+    """
+    corners = np.asarray(corners, dtype=np.float64)
+    sides = np.linalg.norm(np.roll(corners, -1, axis=1) - corners, axis=2)
+    order = (np.argmax(sides, axis=1)[:, None] + np.arange(3)) % 3
+    start, end, apex = np.moveaxis(np.take_along_axis(corners, order[..., None], axis=1), 1, 0)
+    base = sides.max(axis=1)
+    area = 0.5 * np.linalg.norm(np.cross(end - start, apex - start), axis=1)
+    if area.sum() / spacing_m**2 > MAX_SAMPLES:
+        raise SceneError(
+            f"instance surface is {area.sum():.0f} square metres, expected at most "
+            f"{MAX_SAMPLES * spacing_m**2:.0f} at a spacing of {spacing_m} m; are the vertices in metres?"
+        )
+    rows = np.maximum(np.ceil(2.0 * area / np.maximum(base, 1e-12) / spacing_m), 1).astype(np.int64)
+    row_owner, row = _expand(rows)
+    height = (row + 0.5) / rows[row_owner]  # 0 on the longest side, 1 at the apex
+    per_row = np.maximum(np.ceil(base[row_owner] * (1.0 - height) / spacing_m), 1).astype(np.int64)
+    point_row, place = _expand(per_row)
+    owner, height = row_owner[point_row], height[point_row][:, None]
+    along = ((place + 0.5) / per_row[point_row])[:, None] * (1.0 - height)
+    points = start[owner] + along * (end - start)[owner] + height * (apex - start)[owner]
+    return points, owner
+
+
+def _expand(counts: Int64[np.ndarray, " groups"]) -> tuple[np.ndarray, np.ndarray]:
+    """Group of every member and its number inside the group."""
+    group = np.repeat(np.arange(len(counts)), counts)
+    return group, np.arange(len(group)) - (np.cumsum(counts) - counts)[group]
+
+
+def visible_points(
+    points: Float32[np.ndarray, "points 3"],
+    intrinsics: Float64[np.ndarray, "3 3"],
+    world_to_camera: Float64[np.ndarray, "4 4"],
+    depth_m: Float32[np.ndarray, "height width"],
+    tolerance_m: float,
+    tolerance_ratio: float,
+) -> Bool[np.ndarray, " points"]:
+    """Which points a view sees: in front, in the frame, and at most max(tolerance_m, tolerance_ratio z) behind the
+    depth map (specs 4.3). A pixel without depth (0) sees nothing."""
+    height, width = depth_m.shape
+    camera = points @ world_to_camera[:3, :3].T + world_to_camera[:3, 3]
+    front = np.flatnonzero(camera[:, 2] > NEAR_M)
+    z = camera[front, 2]
+    pixel = np.floor((camera[front] / z[:, None]) @ intrinsics[:2].T + 0.5)
+    inside = ((pixel >= 0) & (pixel < (width, height))).all(axis=1)
+    column, row = pixel[inside].astype(np.int64).T
+    z, surface = z[inside], depth_m[row, column]
+    seen = np.zeros(len(points), dtype=bool)
+    seen[front[inside]] = (surface > 0) & (z <= surface + np.maximum(tolerance_m, tolerance_ratio * z))
+    return seen
+
+
+def seen_voxels(
+    samples: SurfaceSamples,
+    columns_in_view: Bool[np.ndarray, " columns"],
+    intrinsics: Float64[np.ndarray, "3 3"],
+    world_to_camera: Float64[np.ndarray, "4 4"],
+    depth_m: Float32[np.ndarray, "height width"],
+    tolerance_m: float,
+    tolerance_ratio: float,
+) -> Bool[np.ndarray, " voxels"]:
+    """The voxels that hold a visible point of an instance which has at least one pixel in the view."""
+    candidates = np.flatnonzero(columns_in_view[samples.columns])
+    seen = visible_points(
+        samples.points[candidates], intrinsics, world_to_camera, depth_m, tolerance_m, tolerance_ratio
+    )
+    voxels = np.zeros(samples.voxel_count, dtype=bool)
+    voxels[samples.voxels[candidates[seen]]] = True
+    return voxels
+
+
+def overlap_percent(packed: np.ndarray) -> Float64[np.ndarray, "views views"]:
+    """100 IoU of every pair of rows of packed bits (views, bytes); two empty sets share 0, a view with itself 100."""
+    padding = -packed.shape[1] % 8
+    words = np.pad(packed, ((0, 0), (0, padding))).view(np.uint64)
+    views = len(words)
+    shared = np.zeros((views, views), dtype=np.int64)
+    for i in range(views):
+        shared[i, i:] = np.bitwise_count(words[i] & words[i:]).sum(axis=1, dtype=np.int64)
+    shared = np.maximum(shared, shared.T)
+    size = np.diagonal(shared)
+    union = size[:, None] + size[None, :] - shared
+    percent = 100.0 * shared / np.maximum(union, 1)
+    np.fill_diagonal(percent, 100.0)
+    return percent

@@ -1,0 +1,131 @@
+"""First hits of the rays through pixel centres with a triangle surface: a thin layer over Open3D's Embree caster.
+
+Rays start at the camera centre and have camera z component 1, so the ray parameter of a hit is its depth along z in
+metres. One convention for the near plane holds everywhere: what lies at z <= ``NEAR_M`` is looked through.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import open3d as o3d
+from jaxtyping import Bool, Float32, Float64, Int, Int32
+
+from qa_generation.scene import Mesh
+
+NEAR_M = 0.1  # nothing nearer than this counts as in front of a camera (specs 4.2)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of pixels, ``x1`` and ``y1`` exclusive; it may reach beyond the picture."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @classmethod
+    def frame(cls, size: tuple[int, int]) -> Region:
+        """All pixels of a picture of (width, height)."""
+        return cls(0, 0, size[0], size[1])
+
+    @classmethod
+    def canvas(cls, size: tuple[int, int]) -> Region:
+        """The canvas three times as wide and high, with the picture in its middle."""
+        width, height = size
+        return cls(-width, -height, 2 * width, 2 * height)
+
+
+def scale_intrinsics(
+    intrinsics: Float64[np.ndarray, "3 3"], from_size: tuple[int, int], to_size: tuple[int, int]
+) -> Float64[np.ndarray, "3 3"]:
+    """The pinhole matrix after resizing the picture; pixel centres at integers, so corners at -0.5 stay in place."""
+    scale_x, scale_y = to_size[0] / from_size[0], to_size[1] / from_size[1]
+    # to corner-based coordinates, scale, and back
+    resize = np.array([[scale_x, 0, 0.5 * scale_x - 0.5], [0, scale_y, 0.5 * scale_y - 0.5], [0, 0, 1.0]])
+    return resize @ intrinsics
+
+
+def ray_origin(world_to_camera: Float64[np.ndarray, "4 4"]) -> Float32[np.ndarray, "3"]:
+    """The camera centre in world metres as the rays carry it, that is rounded to float32."""
+    rotation, translation = world_to_camera[:3, :3], world_to_camera[:3, 3]
+    return (-rotation.T @ translation).astype(np.float32)
+
+
+def view_rays(
+    intrinsics: Float64[np.ndarray, "3 3"], world_to_camera: Float64[np.ndarray, "4 4"], region: Region
+) -> Float32[np.ndarray, "height width 6"]:
+    """Origin (world, metres) and direction of the ray through every pixel centre of ``region``, top row first."""
+    to_world = world_to_camera[:3, :3].T @ np.linalg.inv(intrinsics)
+    across = np.arange(region.x0, region.x1, dtype=np.float64)[:, None] * to_world[:, 0]
+    down = np.arange(region.y0, region.y1, dtype=np.float64)[:, None] * to_world[:, 1] + to_world[:, 2]
+    rays = np.empty((len(down), len(across), 6), dtype=np.float32)
+    rays[..., :3] = ray_origin(world_to_camera)
+    rays[..., 3:] = across[None] + down[:, None]
+    return rays
+
+
+def pixel_rays(
+    intrinsics: Float64[np.ndarray, "3 3"],
+    world_to_camera: Float64[np.ndarray, "4 4"],
+    pixels: Int[np.ndarray, "pixels 2"],
+) -> Float32[np.ndarray, "pixels 6"]:
+    """The rays through the named (x, y) pixels, bit for bit those of ``view_rays``."""
+    to_world = world_to_camera[:3, :3].T @ np.linalg.inv(intrinsics)
+    x, y = pixels[:, :1].astype(np.float64), pixels[:, 1:].astype(np.float64)
+    rays = np.empty((len(pixels), 6), dtype=np.float32)
+    rays[:, :3] = ray_origin(world_to_camera)
+    rays[:, 3:] = x * to_world[:, 0] + (y * to_world[:, 1] + to_world[:, 2])
+    return rays
+
+
+class RayCaster:
+    """A triangle surface with its search tree. ``threads=1`` keeps tree and answers the same on every machine load."""
+
+    def __init__(
+        self,
+        vertices: Float32[np.ndarray, "vertices 3"],
+        triangles: Int32[np.ndarray, "triangles 3"],
+        threads: int = 1,
+    ) -> None:
+        self.threads = threads
+        self._scene = o3d.t.geometry.RaycastingScene(nthreads=threads)
+        self._scene.add_triangles(
+            o3d.core.Tensor(np.ascontiguousarray(vertices, dtype=np.float32)),
+            o3d.core.Tensor(np.ascontiguousarray(triangles, dtype=np.uint32)),
+        )
+
+    @classmethod
+    def of_mesh(cls, mesh: Mesh, threads: int = 1) -> RayCaster:
+        """The caster of a whole scene's surface."""
+        return cls(mesh.vertices, mesh.triangles, threads)
+
+    def first_hits(
+        self, rays: Float32[np.ndarray, "*shape 6"], near_m: float = NEAR_M
+    ) -> tuple[Float32[np.ndarray, "*shape"], Int32[np.ndarray, "*shape"]]:
+        """Depth of the first hit beyond ``near_m`` (metres along z, 0 = none) and its triangle (-1 = none)."""
+        depth_m, triangle = self._cast(rays)
+        near = (triangle >= 0) & (depth_m <= near_m)
+        if near.any():  # rare: look again from the near plane on
+            moved = rays[near]
+            moved[:, :3] += np.float32(near_m) * moved[:, 3:]
+            beyond_m, triangle[near] = self._cast(moved)
+            depth_m[near] = np.where(triangle[near] >= 0, beyond_m + np.float32(near_m), 0)
+        return depth_m, triangle
+
+    def hits(self, rays: Float32[np.ndarray, "*shape 6"], near_m: float = NEAR_M) -> Bool[np.ndarray, "*shape"]:
+        """Whether each ray meets the surface anywhere beyond ``near_m``."""
+        found = self._scene.test_occlusions(
+            o3d.core.Tensor(np.ascontiguousarray(rays)), tnear=near_m, nthreads=self.threads
+        )
+        return found.numpy()
+
+    def _cast(
+        self, rays: Float32[np.ndarray, "*shape 6"]
+    ) -> tuple[Float32[np.ndarray, "*shape"], Int32[np.ndarray, "*shape"]]:
+        answer = self._scene.cast_rays(o3d.core.Tensor(np.ascontiguousarray(rays)), nthreads=self.threads)
+        # Open3D's mark for no hit is the largest uint32, which is -1 when read as int32
+        triangle = answer["primitive_ids"].numpy().view(np.int32).copy()
+        return np.where(triangle >= 0, answer["t_hit"].numpy(), np.float32(0)), triangle

@@ -1,0 +1,189 @@
+"""Annotates one scene: what every view shows of every instance, and how much the views share.
+
+``annotate`` casts one ray per pixel into the whole scene (M, depth), counts each instance's silhouette drawn alone
+inside the frame and on the 3 x 3 canvas (A, A+; see ``silhouettes``), and compares what views see (see ``overlap``).
+Everything is counted on a pixel grid whose longer side is at most ``max_side``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int32, Int64
+
+from qa_generation.errors import InputError, SceneError
+from qa_generation.overlap import overlap_percent, sample_instances, seen_voxels
+from qa_generation.raycast import RayCaster, Region, pixel_rays, ray_origin, scale_intrinsics, view_rays
+from qa_generation.scene import Scene, View
+from qa_generation.scene_checks import check_scene
+from qa_generation.silhouettes import silhouette_counts, winner_runs
+from qa_generation.visibility_table import VisibilityTable
+
+MAX_GRID_SIDE = 8192
+
+
+@dataclass(frozen=True)
+class VisibilityConfig:
+    """Settings of ``annotate``; the defaults are for indoor scenes.
+
+    Attributes:
+        max_side: longer side of the pixel grid, pixels; a smaller stored image is not enlarged.
+        voxel_m: edge of the voxels that overlap is counted in, and spacing of the surface samples, metres.
+        depth_tolerance_m: a sample this far behind the seen surface still counts as seen, metres ...
+        depth_tolerance_ratio: ... or this share of its depth, whichever is larger.
+        threads: of the ray caster; 1 keeps results the same whatever else runs.
+    """
+
+    max_side: int = 640
+    voxel_m: float = 0.02
+    depth_tolerance_m: float = 0.05
+    depth_tolerance_ratio: float = 0.02
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_side <= MAX_GRID_SIDE:
+            raise InputError(f"visibility max_side is {self.max_side}, expected 1 to {MAX_GRID_SIDE} pixels")
+        if not self.voxel_m > 0:
+            raise InputError(f"visibility voxel_m is {self.voxel_m}, expected a positive length in metres")
+
+    @classmethod
+    def outdoor(cls) -> VisibilityConfig:
+        """Settings for driving scenes: 20 cm voxels and tolerance."""
+        return cls(voxel_m=0.2, depth_tolerance_m=0.2)
+
+
+@dataclass(frozen=True, eq=False)
+class _Surface:
+    """The scene's triangles prepared for annotation; instances are numbered by table column."""
+
+    caster: RayCaster
+    column_of_triangle: Int32[np.ndarray, " triangles_and_one"]  # -1 for bare surface; the last entry means no hit
+    vertices: Float32[np.ndarray, "used 3"]
+    triangles: Int64[np.ndarray, "instance_triangles 3"]
+    columns: Int64[np.ndarray, " instance_triangles"]
+    column_count: int
+    threads: int
+    alone: dict[int, RayCaster]
+
+    @classmethod
+    def of_scene(cls, scene: Scene, threads: int) -> _Surface:
+        mesh, ids = scene.mesh, np.array(sorted(scene.instances), dtype=np.int64)
+        column_of_triangle = np.full(len(mesh.triangles) + 1, -1, dtype=np.int32)
+        if len(ids):
+            place = np.minimum(np.searchsorted(ids, mesh.triangle_instances), len(ids) - 1)
+            column_of_triangle[:-1] = np.where(ids[place] == mesh.triangle_instances, place, -1)
+        own = np.flatnonzero(column_of_triangle[:-1] >= 0)
+        used, triangles = np.unique(mesh.triangles[own], return_inverse=True)
+        return cls(
+            RayCaster.of_mesh(mesh, threads),
+            column_of_triangle,
+            mesh.vertices[used],
+            triangles.reshape(-1, 3),
+            column_of_triangle[own].astype(np.int64),
+            len(ids),
+            threads,
+            {},
+        )
+
+    def caster_of(self, column: int) -> RayCaster:
+        """The caster of one instance alone, built on first use."""
+        if column not in self.alone:
+            self.alone[column] = RayCaster(self.vertices, self.triangles[self.columns == column], self.threads)
+        return self.alone[column]
+
+
+def annotate(scene: Scene, config: VisibilityConfig | None = None) -> VisibilityTable:
+    """The visibility of every instance in every view of the scene, columns in order of instance id.
+
+    What lies within 0.1 m in front of a camera is looked through (``raycast.NEAR_M``). Instance ids of the mesh that
+    ``scene.instances`` does not list hide things like bare surface and get no column.
+
+    Raises:
+        SceneError: no views, views of unequal size, a pose or intrinsics that are no camera, broken mesh arrays,
+            or an instance without triangles.
+    """
+    config = config or VisibilityConfig()
+    check_scene(scene)
+    size = _grid_size(scene.views[0].size, config.max_side)
+    surface = _Surface.of_scene(scene, config.threads)
+    instance_ids = tuple(sorted(scene.instances))
+    samples = (
+        sample_instances(surface.vertices[surface.triangles], surface.columns, config.voxel_m) if instance_ids else None
+    )
+    shape = (len(scene.views), len(instance_ids))
+    visible, frame, canvas = (np.zeros(shape, dtype=np.int32) for _ in range(3))
+    boxes = np.full((*shape, 4), -1, dtype=np.int32)
+    centroid_depth, median_depth = np.zeros(shape, dtype=np.float32), np.zeros(shape[0], dtype=np.float32)
+    packed = []
+    for row, view in enumerate(scene.views):
+        intrinsics = scale_intrinsics(view.intrinsics, view.size, size)
+        rays = view_rays(intrinsics, view.world_to_camera, Region.frame(size))
+        depth_m, triangle = surface.caster.first_hits(rays)
+        winners = surface.column_of_triangle[triangle]
+        frame[row], canvas[row] = _silhouettes(surface, view, intrinsics, winners)
+        visible[row], boxes[row], centroid_depth[row] = _seen(winners, depth_m, len(instance_ids))
+        hit = depth_m[depth_m > 0]
+        median_depth[row] = np.median(hit) if len(hit) else 0.0
+        if samples is not None:
+            seen = seen_voxels(
+                samples,
+                visible[row] > 0,
+                intrinsics,
+                view.world_to_camera,
+                depth_m,
+                config.depth_tolerance_m,
+                config.depth_tolerance_ratio,
+            )
+            packed.append(np.packbits(seen))
+    overlap = overlap_percent(np.stack(packed)) if packed else 100.0 * np.eye(shape[0])
+    return VisibilityTable(
+        scene.scene_id,
+        tuple(view.view_id for view in scene.views),
+        instance_ids,
+        size,
+        visible,
+        frame,
+        canvas,
+        boxes,
+        centroid_depth,
+        median_depth,
+        overlap,
+    )
+
+
+def _silhouettes(
+    surface: _Surface, view: View, intrinsics: Float64[np.ndarray, "3 3"], winners: Int32[np.ndarray, "height width"]
+) -> tuple[Int64[np.ndarray, " columns"], Int64[np.ndarray, " columns"]]:
+    """#A and #A+ of all instances in one view."""
+
+    def settle(column: int, pixels: Int64[np.ndarray, "pixels 2"]) -> Bool[np.ndarray, " pixels"]:
+        return surface.caster_of(column).hits(pixel_rays(intrinsics, view.world_to_camera, pixels))
+
+    # from the origin the rays really start at, so that projection and rays agree far below the margin
+    relative = surface.vertices.astype(np.float64) - ray_origin(view.world_to_camera)
+    corners = (relative @ view.world_to_camera[:3, :3].T)[surface.triangles]
+    return silhouette_counts(corners, surface.columns, surface.column_count, intrinsics, winners, settle)
+
+
+def _seen(
+    winners: Int32[np.ndarray, "height width"], depth_m: Float32[np.ndarray, "height width"], column_count: int
+) -> tuple[Int64[np.ndarray, " columns"], Int32[np.ndarray, "columns 4"], Float64[np.ndarray, " columns"]]:
+    """#M, its box and its mean depth in metres for every instance."""
+    won = winners >= 0
+    count = np.bincount(winners[won], minlength=column_count)
+    depth_sum = np.bincount(winners[won], weights=depth_m[won], minlength=column_count)
+    column, row, start, end = winner_runs(winners)
+    x0, y0 = (np.full(column_count, np.iinfo(np.int32).max, dtype=np.int32) for _ in range(2))
+    x1, y1 = (np.zeros(column_count, dtype=np.int32) for _ in range(2))
+    np.minimum.at(x0, column, start)
+    np.minimum.at(y0, column, row)
+    np.maximum.at(x1, column, end)
+    np.maximum.at(y1, column, row + 1)
+    boxes = np.where((count > 0)[:, None], np.stack([x0, y0, x1, y1], axis=-1), np.int32(-1))
+    return count, boxes, depth_sum / np.maximum(count, 1)
+
+
+def _grid_size(size: tuple[int, int], max_side: int) -> tuple[int, int]:
+    scale = min(1.0, max_side / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
