@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
-from qa_generation.errors import InputError, SceneError
+from qa_generation.errors import InputError
 from qa_generation.overlap import overlap_percent, sample_instances, seen_voxels
 from qa_generation.raycast import RayCaster, Region, pixel_rays, ray_origin, scale_intrinsics, view_rays
 from qa_generation.scene import Scene, View

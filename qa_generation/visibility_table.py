@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32
@@ -80,10 +82,15 @@ class VisibilityTable:
 
     def save(self, path: Path) -> None:
         """Writes one uncompressed ``.npz``; the name appears only when the file is complete."""
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as stream:
-            np.savez(stream, **{f.name: np.asarray(getattr(self, f.name)) for f in fields(self)})
-        partial.replace(path)
+        content: dict[str, Any] = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
+        # a name of its own, so that two processes that write the same table do not mix their bytes
+        partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
+        try:
+            with partial.open("wb") as stream:
+                np.savez(stream, **content)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> VisibilityTable:
