@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from typing import Any
 
 import pytest
@@ -109,12 +110,10 @@ def test_dpt_stages(golden: Any) -> None:
     for case in sorted({key.split(".head1.")[0] for key in stored}):
         seen: dict[str, Tensor] = {}
         names = [key.split(".head1.")[1] for key in stored if key.startswith(f"{case}.")]
-        hooks = [
-            model.downstream_head1.dpt.get_submodule(module).register_forward_hook(
-                lambda _m, _a, output, module=module: seen.__setitem__(module, output)
-            )
-            for module in names
-        ]
+        hooks = []
+        for module in names:
+            record = partial(lambda store, key, _module, _inputs, output: store.update({key: output}), seen, module)
+            hooks.append(model.downstream_head1.dpt.get_submodule(module).register_forward_hook(record))
         model.forward_pair(*({"img": golden.images(tensors[f"{case}.img{n}_u8"])} for n in (1, 2)))
         for hook in hooks:
             hook.remove()
@@ -158,8 +157,8 @@ def fill_procedurally(golden: Any, module: torch.nn.Module, prefix: str, descrip
     rule = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(rule)
     seed, gain = description["procedural_seed"], description["procedural_gain"]
-    for name, parameter in module.named_parameters():
-        parameter.copy_(torch.from_numpy(rule.make_param(prefix + name, parameter.shape, seed, gain)))
+    for name, tensor in module.state_dict().items():
+        tensor.copy_(torch.from_numpy(rule.make_param(prefix + name, tensor.shape, seed, gain)))
 
 
 @pytest.mark.slow

@@ -151,11 +151,13 @@ class DecoderBlock(GradientCheckpointingLayer):
         return tokens + self.mlp(self.norm3(tokens))
 
 
-def drop_gradient(module: nn.Module | nn.Parameter) -> None:
-    """Freezes parameters that published state dicts hold but no output depends on (DDP would wait for them)."""
-    parameters = [module] if isinstance(module, nn.Parameter) else module.parameters()
-    for parameter in parameters:
-        parameter.requires_grad_(False)
+def hold_as_buffers(module: nn.Module) -> None:
+    """Keeps the parameters of ``module`` in the state dict only.
 
-
-__all__ = ["Attention", "CrossAttention", "DecoderBlock", "EncoderBlock", "Mlp", "drop_gradient", "eager_attention"]
+    Published state dicts hold a few tensors that no output depends on; as parameters they would get no gradient,
+    which distributed training takes for a fault.
+    """
+    for owner in module.modules():
+        for name, parameter in list(owner.named_parameters(recurse=False)):
+            delattr(owner, name)
+            owner.register_buffer(name, parameter.detach())

@@ -71,7 +71,7 @@ class Dust3rConfig(PreTrainedConfig):
             )
         if self.head_type == "dpt" and (self.patch_size != 16 or self.dec_depth < 10):
             raise InputError(
-                f"DPT head with patch_size {self.patch_size} and dec_depth {self.dec_depth}: expected 16 and at least 10"
+                f"DPT head: patch_size {self.patch_size} and dec_depth {self.dec_depth}, expected 16 and at least 10"
             )
 
     @property

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from geometry_encoders.errors import InputError
-from geometry_encoders.reconstruction.dust3r.blocks import drop_gradient
+from geometry_encoders.reconstruction.dust3r.blocks import hold_as_buffers
 from geometry_encoders.reconstruction.dust3r.linear_head import RAW_CHANNELS
 
 FeatureMap = Float[Tensor, "batch channels rows columns"]
@@ -58,18 +58,25 @@ class Scratch(nn.Module):
 
     def __init__(self, layer_dims: Sequence[int], dim: int) -> None:
         super().__init__()
-        for stage, width in enumerate(layer_dims, start=1):
-            self.add_module(f"layer{stage}_rn", nn.Conv2d(width, dim, 3, padding=1, bias=False))
-            self.add_module(f"refinenet{stage}", FeatureFusionBlock(dim))
-        drop_gradient(self.refinenet4.resConfUnit1)  # published, but the coarsest stage has nothing to add to
+        one, two, three, four = layer_dims
+        self.layer1_rn = nn.Conv2d(one, dim, 3, padding=1, bias=False)
+        self.layer2_rn = nn.Conv2d(two, dim, 3, padding=1, bias=False)
+        self.layer3_rn = nn.Conv2d(three, dim, 3, padding=1, bias=False)
+        self.layer4_rn = nn.Conv2d(four, dim, 3, padding=1, bias=False)
+        self.refinenet1 = FeatureFusionBlock(dim)
+        self.refinenet2 = FeatureFusionBlock(dim)
+        self.refinenet3 = FeatureFusionBlock(dim)
+        self.refinenet4 = FeatureFusionBlock(dim)
+        hold_as_buffers(self.refinenet4.resConfUnit1)  # published, but the coarsest stage has no skip connection
         self.register_load_state_dict_pre_hook(_accept_aliases)
 
     def forward(self, stages: Sequence[FeatureMap]) -> FeatureMap:
-        one, two, three, four = (getattr(self, f"layer{n}_rn")(stage) for n, stage in enumerate(stages, start=1))
-        path = self.refinenet4(four)[..., : three.shape[-2], : three.shape[-1]]  # odd grids round up at stage 4
-        path = self.refinenet3(path, three)
-        path = self.refinenet2(path, two)
-        return self.refinenet1(path, one)
+        one, two, three, four = stages
+        path, skip = self.refinenet4(self.layer4_rn(four)), self.layer3_rn(three)
+        path = path[..., : skip.shape[-2], : skip.shape[-1]]  # on odd grids stage 4 was rounded up
+        path = self.refinenet3(path, skip)
+        path = self.refinenet2(path, self.layer2_rn(two))
+        return self.refinenet1(path, self.layer1_rn(one))
 
 
 def _accept_aliases(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *rest: object) -> None:
@@ -81,7 +88,7 @@ def _accept_aliases(module: nn.Module, state_dict: dict[str, Tensor], prefix: st
 
 
 class DPT(nn.Module):
-    """Raw channels of every pixel from four hooked layers (entry 0 is the encoder, the last the final decoder layer)."""
+    """Raw channels of every pixel from four entries of the layer list (entry 0 is the encoder)."""
 
     def __init__(
         self,

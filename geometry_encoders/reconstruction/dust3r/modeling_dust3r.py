@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 
 from geometry_encoders.interface import GeometryEncoder, GeometryOutput, full_view_mask
-from geometry_encoders.reconstruction.dust3r.blocks import DecoderBlock, EncoderBlock, drop_gradient
+from geometry_encoders.reconstruction.dust3r.blocks import DecoderBlock, EncoderBlock
 from geometry_encoders.reconstruction.dust3r.configuration_dust3r import Dust3rConfig
 from geometry_encoders.reconstruction.dust3r.dpt_head import DPT, DPTHead
 from geometry_encoders.reconstruction.dust3r.linear_head import LinearHead
@@ -55,13 +55,13 @@ class Dust3rModel(PreTrainedModel, GeometryEncoder):
     config_class = Dust3rConfig
     base_model_prefix = "dust3r"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = "image"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
-    _no_split_modules = ["DecoderBlock", "EncoderBlock"]
+    _no_split_modules: ClassVar[list[str]] = ["DecoderBlock", "EncoderBlock"]
 
     def __init__(self, config: Dust3rConfig) -> None:
         super().__init__(config)
@@ -69,8 +69,7 @@ class Dust3rModel(PreTrainedModel, GeometryEncoder):
         enc = (config, config.enc_embed_dim, config.enc_num_heads, config.mlp_ratio, config.layer_norm_eps)
         dec = (config, config.dec_embed_dim, config.dec_num_heads, config.mlp_ratio, config.layer_norm_eps)
         self.patch_embed = PATCH_EMBEDDINGS[config.patch_embed_cls](config.patch_size, config.enc_embed_dim)
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, config.dec_embed_dim))  # of CroCo's pretraining, unused
-        drop_gradient(self.mask_token)
+        self.register_buffer("mask_token", torch.zeros(1, 1, config.dec_embed_dim))  # of CroCo's pretraining, unused
         self.enc_blocks = nn.ModuleList(EncoderBlock(*enc) for _ in range(config.enc_depth))
         self.enc_norm = nn.LayerNorm(config.enc_embed_dim, eps=config.layer_norm_eps)
         self.decoder_embed = nn.Linear(config.enc_embed_dim, config.dec_embed_dim)

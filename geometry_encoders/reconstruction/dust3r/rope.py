@@ -30,7 +30,7 @@ def rotary_tables(positions: Int[Tensor, "batch tokens 2"], head_dim: int, base:
 def rotate(
     tokens: Float[Tensor, "batch heads tokens head_dim"], tables: RotaryTables
 ) -> Float[Tensor, "batch heads tokens head_dim"]:
-    """Queries or keys turned by their positions: the halves (u, v) of each axis become (u cos - v sin, v cos + u sin)."""
+    """Queries or keys turned by position: the halves (u, v) of each axis become (u cos - v sin, v cos + u sin)."""
     cos, sin = (table.unsqueeze(1).to(tokens.dtype) for table in tables)
     quarter = tokens.shape[-1] // 4
     u, v = tokens.unflatten(-1, (2, 2, quarter)).unbind(-2)
