@@ -1,0 +1,149 @@
+"""From an annotated scene to its finished records: families are asked, questions chosen, letters and labels set."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import numpy as np
+
+from qa_generation import levels
+from qa_generation.generation_config import GenerationConfig
+from qa_generation.options import LetterBalance, lettered
+from qa_generation.prompts import CHOICE_TYPES
+from qa_generation.records import QARecord
+from qa_generation.sampling import draw_view_sets
+from qa_generation.scene import Scene
+from qa_generation.seeding import generator
+from qa_generation.selection import choose, target_counts
+from qa_generation.tasks import TASKS
+from qa_generation.tasks.base import Candidates, Draft, Mark, Task
+from qa_generation.tasks.context import SceneContext, SetFacts
+from qa_generation.visibility_table import VisibilityTable
+
+IMAGE_PATH = "images/{dataset}/{scene}/images/{view}.jpg"
+
+
+def image_path(dataset: str, scene_id: str, view_id: str) -> str:
+    """Where the picture of a view lies, relative to the root of the generated dataset."""
+    return IMAGE_PATH.format(dataset=dataset, scene=scene_id, view=view_id)
+
+
+def scene_context(scene: Scene, table: VisibilityTable, config: GenerationConfig, seed: int) -> SceneContext:
+    """The scene with its view sets drawn from ``(seed, scene id)``."""
+    categories = [scene.instances[i].category for i in table.instance_ids]
+    sizes = [scene.view(view_id).size for view_id in table.view_ids]
+    rng = generator(seed, scene.dataset, scene.scene_id, "view sets")
+    view_sets = draw_view_sets(table, rng, config.sampling, categories, sizes)
+    return SceneContext(scene, table, view_sets, config)
+
+
+def compose(context: SceneContext, seed: int) -> list[QARecord]:
+    """All multiple-choice records of one scene, questions about the same views next to each other.
+
+    Same scene, table, settings and seed give the same records; each type has its own generator, so that a change in
+    one quota leaves the other types as they are.
+    """
+    letters = LetterBalance()
+    records: list[QARecord] = []
+    for question_type in CHOICE_TYPES:
+        rng = generator(seed, context.scene.dataset, context.scene.scene_id, question_type)
+        drafts = write_type(question_type, TASKS[question_type], context, rng)
+        for number, (view_set, draft) in enumerate(drafts):
+            position = letters.place(question_type, 1 + len(draft.wrong), rng)
+            options, letter = lettered(draft.answer, draft.wrong, position, rng)
+            records.append(finish(draft, context, view_set, question_type, number, options, letter))
+    return sorted(records, key=lambda record: record.view_set_id)
+
+
+def write_type(
+    question_type: str, task: Task, context: SceneContext, rng: np.random.Generator
+) -> list[tuple[int, Draft]]:
+    """The drafts of one type with their view sets, answers balanced, no question asked twice of the same frames."""
+    candidates: Candidates = task.candidates(context)
+    quota = context.config.quota(question_type)
+    wanted = Counter(target_counts(candidates, quota, task.max_share))
+    context.answer_counts[question_type] = Counter(wanted)
+    asked: set[tuple[int, str]] = set()
+    drafts: list[tuple[int, Draft]] = []
+    for index in choose(candidates, quota, task.max_share, rng):
+        candidate = candidates[index]
+        if not wanted[candidate.answer]:
+            continue
+        draft = task.write(candidate, context, rng)
+        if draft is None or (candidate.view_set, draft.question) in asked:
+            continue
+        asked.add((candidate.view_set, draft.question))
+        wanted[candidate.answer] -= 1
+        drafts.append((candidate.view_set, draft))
+    return drafts
+
+
+def finish(
+    draft: Draft,
+    context: SceneContext,
+    view_set: int,
+    question_type: str,
+    number: int,
+    options: tuple[str, ...] = (),
+    letter: str = "",
+) -> QARecord:
+    """The record of a draft: names for numbers, difficulty labels, evidence."""
+    facts = context.sets[view_set]
+    scene, table = context.scene, context.table
+    view_ids = tuple(table.view_ids[int(row)] for row in facts.members)
+    columns = _labelled_columns(draft, context)
+    deciding = np.array([*draft.targets, *draft.references], dtype=np.int64)
+    occlusion = levels.occlusion_avg(table.occlusion[facts.members][:, columns], ~facts.absent[:, columns])
+    overlap = facts.view_set.overlap_avg
+    box = draft.asked_box
+    return QARecord(
+        id=f"{scene.dataset}.{scene.scene_id}.{question_type}.{number:03d}",
+        dataset=scene.dataset,
+        scene_name=scene.scene_id,
+        question_type=question_type,
+        frames=view_ids,
+        question=draft.question,
+        options=options,
+        mc_answer=letter,
+        ground_truth=draft.answer,
+        overlap_avg=overlap,
+        occlusion_avg=occlusion,
+        occ_level=levels.occ_level(occlusion),
+        overlap_level=levels.overlap_level(overlap),
+        vis_level=levels.vis_level(occlusion),
+        gt_scenario=levels.gt_scenario(facts.visible[:, deciding]),
+        bbox_2d=box,
+        bbox_2d_diag=round(float(np.hypot(box[2] - box[0], box[3] - box[1])), 3) if box else 0.0,
+        images=tuple(image_path(scene.dataset, scene.scene_id, view_id) for view_id in view_ids),
+        view_set_id=f"{scene.dataset}.{scene.scene_id}.{view_set:03d}",
+        overlap_max=facts.view_set.overlap_max,
+        frame_naming=context.config.frame_naming,
+        query_frame=view_ids[draft.query] if draft.query >= 0 else "",
+        target_category=draft.target_category,
+        reference_category=draft.reference_category,
+        target_ids=tuple(table.instance_ids[c] for c in draft.targets),
+        reference_ids=tuple(table.instance_ids[c] for c in draft.references),
+        coord_size=context.config.coord_size,
+        evidence=json.dumps([_evidence(mark, context, facts) for mark in draft.marks], separators=(",", ":")),
+    )
+
+
+def _labelled_columns(draft: Draft, context: SceneContext) -> np.ndarray:
+    """Instances whose occlusion describes the question: all of the target's category, and the reference."""
+    category = context.categories.index(draft.target_category)
+    chosen = context.members_of[category].copy()
+    if draft.references:
+        chosen = np.zeros_like(chosen)
+        chosen[[*draft.targets, *draft.references]] = True
+    return np.flatnonzero(chosen)
+
+
+def _evidence(mark: Mark, context: SceneContext, facts: SetFacts) -> dict[str, object]:
+    row = int(facts.members[mark.frame])
+    return {
+        "frame": context.table.view_ids[row],
+        "instance_id": context.table.instance_ids[mark.column],
+        "role": mark.role,
+        "box": [int(v) for v in context.boxes[row, mark.column]],
+    }

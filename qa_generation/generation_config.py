@@ -1,0 +1,135 @@
+"""Settings of question generation, and how they are read from YAML."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from qa_generation.errors import InputError
+from qa_generation.prompts import CHOICE_TYPES
+from qa_generation.sampling import SamplingConfig
+
+# labels that name structure or a tool's leftovers and not an object one can point at
+EXCLUDED_CATEGORIES: tuple[str, ...] = (
+    "wall",
+    "floor",
+    "ceiling",
+    "object",
+    "objects",
+    "remove",
+    "split",
+    "unknown",
+    "unlabeled",
+    "unannotated",
+    "otherstructure",
+    "otherfurniture",
+    "otherprop",
+    "other",
+    "void",
+    "structure",
+    "beam",
+    "column",
+    "doorframe",
+    "door frame",
+    "window frame",
+    "windowsill",
+    "floor mat",
+    "room",
+)
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """How questions are made from annotated scenes.
+
+    Attributes:
+        per_type: questions per type and scene, an upper bound: balance of answers comes first.
+        quotas: the same for single types, e.g. ``{"obj_count_occ": 10}``; 0 leaves a type out.
+        sampling: which view sets are drawn.
+        frame_naming: ``index`` says ``Frame 2``, ``stem`` says the file stem.
+        coord_size: (width, height) in pixels of the canvas that coordinates in texts refer to.
+        margin_m: gap between two boxes along a camera axis from which on a relation is decided, metres.
+        excluded_categories: labels never asked about.
+        max_count: largest number asked for.
+        localization_negatives: share of localisation questions whose answer is ``No``.
+        occlusion_window: a target is preferred when its combined occlusion is in here in some frame of the set.
+        warmup: auxiliary single-view questions per type and training scene; 0 makes none.
+    """
+
+    per_type: int = 40
+    quotas: Mapping[str, int] = field(default_factory=dict)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    frame_naming: str = "index"
+    coord_size: tuple[int, int] = (512, 512)
+    margin_m: float = 0.15
+    excluded_categories: tuple[str, ...] = EXCLUDED_CATEGORIES
+    max_count: int = 10
+    localization_negatives: float = 0.5
+    occlusion_window: tuple[float, float] = (0.1, 0.9)
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        if self.frame_naming not in ("index", "stem"):
+            raise InputError(f"frame_naming is {self.frame_naming!r}, expected 'index' or 'stem'")
+        for name in self.quotas:
+            if name not in CHOICE_TYPES:
+                raise InputError(f"quotas: {name!r} is unknown, expected one of {', '.join(CHOICE_TYPES)}")
+        if min([self.per_type, self.warmup, *self.quotas.values()]) < 0:
+            raise InputError("per_type, warmup and quotas must not be negative")
+        if not 0.0 <= self.localization_negatives <= 1.0:
+            raise InputError(f"localization_negatives is {self.localization_negatives}, expected a share in 0..1")
+        if len(self.coord_size) != 2 or min(self.coord_size) < 16:
+            raise InputError(f"coord_size is {list(self.coord_size)}, expected [width, height] of at least 16 pixels")
+
+    def quota(self, question_type: str) -> int:
+        """Questions per scene of this type."""
+        return self.quotas.get(question_type, self.per_type)
+
+    def fingerprint(self, seed: int) -> str:
+        """Identifies these settings with a seed; shards carry it so that unlike ones never mix."""
+        text = json.dumps({"seed": seed, "format": 1, **asdict(self)}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load_config(path: Path) -> GenerationConfig:
+    """Settings from a YAML file; raises ``InputError`` naming the file and any unknown key."""
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: found {type(content).__name__}, expected a mapping of settings")
+    sampling = content.pop("sampling", None)
+    values = _checked(path, content, GenerationConfig)
+    if sampling is not None:
+        values["sampling"] = SamplingConfig(**_checked(path, sampling, SamplingConfig))
+    try:
+        return GenerationConfig(**values)
+    except (TypeError, InputError) as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _checked(path: Path, content: Any, kind: type) -> dict[str, Any]:
+    """The mapping with lists as tuples; every key must be a field of ``kind`` and of its default's type."""
+    names = {f.name: f for f in dataclasses.fields(kind)}
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: {kind.__name__} is {content!r}, expected a mapping")
+    values: dict[str, Any] = {}
+    default = kind()
+    for key, value in content.items():
+        if key not in names:
+            raise InputError(f"{path}: unknown key {key!r}, expected one of {', '.join(sorted(names))}")
+        found = tuple(value) if isinstance(value, list) else value
+        wanted = getattr(default, key)
+        number = isinstance(wanted, float) and isinstance(found, int) and not isinstance(found, bool)
+        if not number and type(found) is not type(wanted):
+            raise InputError(f"{path}: {key} is {value!r}, expected {type(wanted).__name__}")
+        values[key] = float(found) if number else found
+    return values

@@ -1,0 +1,31 @@
+"""Difficulty labels of a record from its raw numbers (specs 4.7); the bins are our choice, the numbers stay with it."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+
+def occlusion_avg(occlusion: Float[np.ndarray, "views instances"], seen: Bool[np.ndarray, "views instances"]) -> float:
+    """Mean combined occlusion (0-1) over the pairs of which at least one pixel is seen; 0 where there is none."""
+    return float(occlusion[seen].mean()) if seen.any() else 0.0
+
+
+def occ_level(occlusion: float) -> str:
+    """``low`` below 0.25, ``medium`` below 0.5, ``high`` below 0.75, else ``extreme``."""
+    return ("low", "medium", "high", "extreme")[int(np.digitize(occlusion, (0.25, 0.5, 0.75)))]
+
+
+def overlap_level(overlap_percent: float) -> str:
+    """Difficulty, not amount: ``high`` up to 10 percent overlap, ``medium`` up to 20, else ``low``."""
+    return ("high", "medium", "low")[int(np.digitize(overlap_percent, (10.0, 20.0), right=True))]
+
+
+def vis_level(occlusion: float) -> str:
+    """``Fully Visible`` up to a mean occlusion of 0.05, else ``Partially Visible``."""
+    return "Fully Visible" if occlusion <= 0.05 else "Partially Visible"
+
+
+def gt_scenario(visible: Bool[np.ndarray, "views instances"]) -> str:
+    """``Full Coverage`` iff one frame alone shows all the instances that decide the answer."""
+    return "Full Coverage" if visible.all(axis=1).any() else "Partial Coverage"

@@ -1,0 +1,106 @@
+"""Which of the many possible questions are written: answers balanced, categories, view sets and pairs spread."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from qa_generation.options import allocate
+from qa_generation.tasks.base import Candidates
+
+# more candidates of one answer than this are thinned at random first; bounds time, changes no balance
+MOST_CANDIDATES = 2000
+# penalties per earlier use
+PER_CATEGORY, PER_HABIT, PER_PAIR, PER_SET = 1.0, 1.5, 3.0, 0.3
+
+
+def choose(
+    candidates: Candidates, quota: int, max_share: float, rng: np.random.Generator, spare: float = 0.25
+) -> list[int]:
+    """Positions of the chosen candidates in the order they should be tried, answers interleaved.
+
+    Some ``spare`` candidates per answer follow, to take the place of those that turn out impossible to write; the
+    caller keeps the number per answer that `target_counts` gives.
+    """
+    wanted = target_counts(candidates, quota, max_share)
+    picker = _Picker(candidates, rng)
+    first: list[int] = []
+    for answer in rng.permutation([a for a, number in wanted.items() for _ in range(number)]):
+        first += picker.pick(int(answer))
+    later: list[int] = []
+    for answer, number in wanted.items():
+        for _ in range(int(np.ceil(spare * number))):
+            later += picker.pick(answer)
+    return first + later
+
+
+def target_counts(candidates: Candidates, quota: int, max_share: float) -> dict[int, int]:
+    """Questions per answer class."""
+    answers, numbers = np.unique(candidates.answer, return_counts=True)
+    available = {int(a): int(n) for a, n in zip(answers, numbers, strict=True)}
+    return allocate(available, quota, max_share)
+
+
+class _Picker:
+    """Greedy choice of the candidate whose kind was used least so far."""
+
+    def __init__(self, candidates: Candidates, rng: np.random.Generator) -> None:
+        self._candidates = candidates
+        self._rng = rng
+        self._rows: dict[int, Int[np.ndarray, " rows"]] = {}
+        for answer in np.unique(candidates.answer):
+            rows = np.flatnonzero(candidates.answer == answer)
+            if len(rows) > MOST_CANDIDATES:
+                rows = np.sort(rng.choice(rows, MOST_CANDIDATES, replace=False))
+            self._rows[int(answer)] = rows
+        self._used: dict[str, Counter[tuple[int, ...]]] = {}
+        size = [int(column.max(initial=-1)) + 2 for column in self._columns()]
+        self._by_category = np.zeros(size[0])
+        self._by_target = np.zeros(size[1])
+        self._by_reference = np.zeros(size[2])
+        self._by_set = np.zeros(size[3])
+        self._by_pair = np.zeros((size[1], size[2]))
+        # how often a category got each answer: names must not predict answers
+        answer_index = {answer: i for i, answer in enumerate(self._rows)}
+        self._answer_index = answer_index
+        self._habit_target = np.zeros((len(answer_index), size[0]))
+        self._habit_reference = np.zeros((len(answer_index), size[2]))
+
+    def _columns(self) -> tuple[np.ndarray, ...]:
+        c = self._candidates
+        return c.category, c.target, c.reference, c.view_set
+
+    def pick(self, answer: int) -> list[int]:
+        """The next candidate of this answer class, or nothing when all are taken."""
+        rows = self._rows[answer]
+        if not len(rows):
+            return []
+        category, target, reference, view_set = (column[rows] for column in self._columns())
+        index = self._answer_index[answer]
+        score = (
+            PER_CATEGORY * self._by_category[category]
+            + PER_HABIT * self._lead(self._habit_target, index)[category]
+            + 0.5 * PER_CATEGORY * self._by_reference[reference]
+            + PER_HABIT * self._lead(self._habit_reference, index)[reference]
+            + PER_PAIR * self._by_pair[target, reference]
+            + PER_SET * self._by_set[view_set]
+            - np.log(self._candidates.weight[rows])
+            + self._rng.random(len(rows))
+        )
+        best = int(np.argmin(score))
+        chosen = int(rows[best])
+        self._rows[answer] = np.delete(rows, best)
+        self._by_category[category[best]] += 1
+        self._by_reference[reference[best]] += 1
+        self._by_set[view_set[best]] += 1
+        self._by_pair[target[best], reference[best]] += 1
+        self._habit_target[index, category[best]] += 1
+        self._habit_reference[index, reference[best]] += 1
+        return [chosen]
+
+    @staticmethod
+    def _lead(habit: Float[np.ndarray, "answers keys"], index: int) -> Float[np.ndarray, " keys"]:
+        """By how much this answer is ahead of the average of all answers, per key."""
+        return habit[index] - habit.mean(axis=0)

@@ -1,0 +1,98 @@
+"""Object localisation: whether a frame shows an object and where its 2D box is centred (``obj_localization_occ``).
+
+Options are ``No`` and three ``Yes; (x, y)``. The three points form a triangle drawn without regard to the truth; one of
+its corners, chosen at random, is then put on the true centre (or, where the answer is ``No``, on the object's centre in
+another frame). So the true point is no more in the middle than the others, and triangles of both answers look alike.
+With half the answers ``No``, always answering ``No`` scores one half; that comes with the published balance.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Int
+
+from qa_generation.tasks.base import Candidate, Candidates, Draft, Mark, marks_of
+from qa_generation.tasks.categories import article
+from qa_generation.tasks.context import SceneContext, SetFacts
+
+TYPE = "obj_localization_occ"
+NO, YES = 0, 1
+# sides of the triangle, in half diagonals of the box: from one on a corner never lies inside the box of another
+SIDES = (1.0, 2.0)
+MIN_SIDE_PX = 10.0
+
+
+def candidates(context: SceneContext) -> Candidates:
+    """A candidate per view set, frame and instance: shown there with nothing of its kind beside it, or shown elsewhere
+    while nothing of its kind has a pixel there."""
+    parts = []
+    for index, facts in enumerate(context.sets):
+        fitting = _fitting(context, facts)
+        welcome = fitting.any(axis=0) & facts.shown & context.askable
+        for frame in range(len(facts.members)):
+            present = ~facts.absent[frame]
+            kin_present = (context.kin & present[None]).sum(axis=1)
+            positive = np.flatnonzero(fitting[frame] & context.askable & (kin_present == 1))
+            negative = np.flatnonzero(welcome & (kin_present == 0))
+            found = np.concatenate([positive, negative])
+            answer = np.repeat([YES, NO], [len(positive), len(negative)])
+            category = context.category_of[found]
+            parts.append(Candidates.of(answer, view_set=index, query=frame, category=category, target=found))
+    return Candidates.join(parts)
+
+
+def _fitting(context: SceneContext, facts: SetFacts) -> np.ndarray:
+    """(frames, instances): visible and partly hidden."""
+    low, high = context.config.occlusion_window
+    occlusion = np.nan_to_num(context.table.occlusion[facts.members], nan=1.0)
+    return facts.visible & (occlusion >= low) & (occlusion <= high)
+
+
+def write(candidate: Candidate, context: SceneContext, rng: np.random.Generator) -> Draft | None:
+    """The question with its points; None where the triangle does not fit into the frame."""
+    facts, column = context.sets[candidate.view_set], candidate.target
+    category = context.labels[column]
+    shown_in = candidate.query
+    if candidate.answer == NO:
+        shown_in = int(rng.choice(np.flatnonzero(_fitting(context, facts)[:, column])))
+    box = context.boxes[int(facts.members[shown_in]), column]
+    points = triangle(box, context.config.coord_size, rng)
+    if points is None:
+        return None
+    texts = [f"Yes; ({x}, {y})" for x, y in points]
+    present = candidate.answer == YES
+    marks = [Mark(shown_in, column, "target")]
+    return Draft(
+        question=(
+            f"Does {context.frame(facts, candidate.query)} show {article(category)} {category}? "
+            "If yes, where is the centre of its 2D box?"
+        ),
+        answer=texts[0] if present else "No",
+        wrong=("No", *texts[1:]) if present else tuple(texts),
+        target_category=category,
+        targets=(column,),
+        query=candidate.query,
+        marks=tuple(marks if present else marks_of(context, candidate.view_set, [column], "elsewhere")),
+        asked_box=tuple(int(v) for v in box) if present else (),
+    )
+
+
+def triangle(
+    box: Int[np.ndarray, "4"], canvas: tuple[int, int], rng: np.random.Generator, tries: int = 64
+) -> Int[np.ndarray, "3 2"] | None:
+    """Three pixels on the canvas, the first the centre of ``box``, their sides 1-2 half diagonals; None if none fit."""
+    center = (box[:2] + box[2:]) // 2
+    half_diagonal = max(float(np.hypot(*(box[2:] - box[:2]))) / 2.0, MIN_SIDE_PX)
+    angle = rng.uniform(0.0, 2.0 * np.pi, (tries, 2))
+    radius = rng.uniform(*SIDES, (tries, 2)) * half_diagonal
+    corners = np.zeros((tries, 3, 2))
+    corners[:, 1:] = radius[..., None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    # any corner may be the true one
+    order = np.array([[0, 1, 2], [1, 2, 0], [2, 0, 1]])[rng.integers(3, size=tries)]
+    corners = np.take_along_axis(corners, order[..., None], axis=1)
+    points = np.rint(corners - corners[:, :1] + center).astype(np.int64)
+
+    sides = np.linalg.norm(points - np.roll(points, 1, axis=1), axis=-1)
+    inside = ((points >= 0) & (points < np.asarray(canvas))).all(axis=(1, 2))
+    fits = inside & (sides >= SIDES[0] * half_diagonal).all(axis=1) & (sides <= SIDES[1] * half_diagonal).all(axis=1)
+    return points[int(np.argmax(fits))] if fits.any() else None
