@@ -1,0 +1,58 @@
+"""Runs the lm-eval task group over a dataset and returns every scored answer."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lm_eval import simple_evaluate
+from lm_eval.api.model import LM
+from lm_eval.tasks import TaskManager
+
+from benchmarks.spatialmosaic.dataset import BenchData
+from benchmarks.spatialmosaic.results import Run, ScoredAnswer, score_answer
+from benchmarks.spatialmosaic.taskfiles import GROUP, write_tasks
+
+
+def evaluate(
+    model: LM,
+    data: BenchData,
+    name: str = "model",
+    limit: int | None = None,
+    max_new_tokens: int = 24,
+    apply_chat_template: bool = False,
+) -> tuple[Run, dict[str, Any]] | None:
+    """The run of a model over a dataset, and lm-eval's own results (without samples); None on ranks other than 0.
+
+    Args:
+        model: any lm-eval model with ``MULTIMODAL = True``.
+        data: checked questions.
+        name: how the run is called in reports.
+        limit: at most so many questions per question type, the first in file order.
+        max_new_tokens: length limit of an answer, reasoning included.
+        apply_chat_template: whether the prompt goes through the model's chat template.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        write_tasks(Path(folder), data.question_types, data)
+        results = simple_evaluate(
+            model=model,
+            tasks=[GROUP],
+            task_manager=TaskManager(include_path=folder, include_defaults=False),
+            limit=limit,
+            gen_kwargs={"max_gen_toks": max_new_tokens},
+            apply_chat_template=apply_chat_template,
+            bootstrap_iters=0,
+            log_samples=True,
+        )
+    if results is None:
+        return None
+    samples = results.pop("samples")
+    answers = [_scored(sample) for task in samples.values() for sample in sorted(task, key=lambda s: s["doc_id"])]
+    order = {key: index for index, key in enumerate(data.table["id"].to_pylist())}
+    return Run(name=name, answers=tuple(sorted(answers, key=lambda answer: order[answer.id]))), dict(results)
+
+
+def _scored(sample: Mapping[str, Any]) -> ScoredAnswer:
+    return score_answer(sample["doc"], sample["filtered_resps"][0], sample["resps"][0][0])

@@ -1,0 +1,85 @@
+"""The functions that the task files name: documents, prompts, pictures, answers and scores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import datasets
+from datasets.table import InMemoryTable
+from PIL import ExifTags, Image
+
+from benchmarks.spatialmosaic.answers import final_answer
+from benchmarks.spatialmosaic.dataset import load
+from benchmarks.spatialmosaic.prompt import user_text
+from benchmarks.spatialmosaic.scoring import is_parsed, score_prediction
+from qa_generation.errors import InputError
+from qa_generation.prompts import CHOICE_TYPES
+from spatialvlm.images import load_photo
+
+DATA_VARIABLE = "SPATIALMOSAIC_BENCH_DATA"
+
+
+def load_documents(
+    question_type: str, data: str | None = None, split: str = "test", images: str | None = None, **_: Any
+) -> dict[str, datasets.Dataset]:
+    """``{"test": documents}``: the questions of one type, with ``image_root`` added to every row.
+
+    Raises:
+        InputError: when no dataset is named, it cannot be used, or it holds no question of this type.
+    """
+    source = data or os.environ.get(DATA_VARIABLE)
+    if not source:
+        raise InputError(f"no dataset given, expected the environment variable {DATA_VARIABLE} to name its folder")
+    loaded = load(Path(source), split, Path(images) if images else None)
+    table = loaded.of_type(question_type)
+    if table.num_rows == 0:
+        raise InputError(
+            f"{source}: the {split} split has no question of type {question_type}; "
+            "`spatialvlm bench --write-tasks` writes tasks for the types that are there"
+        )
+    table = table.append_column("image_root", [[str(loaded.image_root)] * table.num_rows])
+    return {"test": datasets.Dataset(InMemoryTable(table))}
+
+
+def doc_to_text(doc: Mapping[str, Any]) -> str:
+    """The user turn with one literal ``<image>`` per view."""
+    return user_text(doc)
+
+
+def doc_to_image(doc: Mapping[str, Any]) -> list[Image.Image]:
+    """The pictures in the order shown, not yet decoded where that can wait."""
+    return [_open(str(Path(doc["image_root"]) / name)) for name in doc["images"]]
+
+
+def doc_to_target(doc: Mapping[str, Any]) -> str:
+    """The true answer: a letter for choice types, else the number or point as text."""
+    return doc["mc_answer"] if doc["question_type"] in CHOICE_TYPES else doc["ground_truth"]
+
+
+def keep_final_answers(responses: Iterable[Sequence[str]], docs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Every response without its reasoning block and outer white space."""
+    return [[final_answer(text) for text in texts] for texts in responses]
+
+
+def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
+    """``score`` by the type's published metric and ``parsed``, whether the answer had the asked form; both 0-1."""
+    answer = results[0]
+    return {"score": score_prediction(doc, answer, mode="safe")[1], "parsed": float(is_parsed(doc, answer))}
+
+
+@lru_cache(maxsize=16_384)
+def _open(path: str) -> Image.Image:
+    """A picture whose header is read; pixels are decoded on use, from memory, so that no file stays open.
+
+    ``source_path`` lets our model class decode a private copy and drop it after its batch.
+    """
+    image: Image.Image = Image.open(BytesIO(Path(path).read_bytes()))
+    if image.mode != "RGB" or image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        image = load_photo(Path(path))
+    image.source_path = path  # type: ignore[attr-defined]
+    return image
