@@ -61,6 +61,7 @@ class GenerationConfig:
         localization_negatives: share of localisation questions whose answer is ``No``.
         occlusion_window: a target is preferred when its combined occlusion is in here in some frame of the set.
         warmup: auxiliary single-view questions per type and training scene; 0 makes none.
+        visibility_max_side: longer side of the pixel grid that visibility is counted on.
     """
 
     per_type: int = 40
@@ -74,6 +75,7 @@ class GenerationConfig:
     localization_negatives: float = 0.5
     occlusion_window: tuple[float, float] = (0.1, 0.9)
     warmup: int = 0
+    visibility_max_side: int = 640
 
     def __post_init__(self) -> None:
         if self.frame_naming not in ("index", "stem"):
@@ -126,7 +128,7 @@ def _checked(path: Path, content: Any, kind: type) -> dict[str, Any]:
     for key, value in content.items():
         if key not in names:
             raise InputError(f"{path}: unknown key {key!r}, expected one of {', '.join(sorted(names))}")
-        found = tuple(value) if isinstance(value, list) else value
+        found: Any = tuple(value) if isinstance(value, list) else value
         wanted = getattr(default, key)
         number = isinstance(wanted, float) and isinstance(found, int) and not isinstance(found, bool)
         if not number and type(found) is not type(wanted):

@@ -74,7 +74,8 @@ class QARecord:
     def from_row(cls, row: dict[str, Any]) -> QARecord:
         """A record from one row of our Parquet files (lists become tuples; unknown columns are ignored)."""
         names = {f.name for f in fields(cls)}
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items() if k in names})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items() if k in names}
+        return cls(**values)
 
 
 def _list(item: pa.DataType) -> pa.DataType:

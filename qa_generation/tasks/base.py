@@ -68,10 +68,19 @@ class Candidates:
     ) -> Candidates:
         """Columns from arrays or from single values that hold for all."""
         count = len(answer)
-        columns = (
-            np.broadcast_to(np.asarray(c, np.int64), count) for c in (view_set, query, category, target, reference)
+
+        def column(values: np.ndarray | int) -> np.ndarray:
+            return np.broadcast_to(np.asarray(values, dtype=np.int64), count)
+
+        return cls(
+            column(view_set),
+            column(query),
+            column(category),
+            column(target),
+            column(reference),
+            column(answer),
+            np.broadcast_to(np.asarray(weight, dtype=np.float64), count),
         )
-        return cls(*columns, np.asarray(answer, np.int64), np.broadcast_to(np.asarray(weight, np.float64), count))
 
 
 class Mark(NamedTuple):
@@ -126,5 +135,5 @@ class Task:
 
 def marks_of(context: SceneContext, view_set: int, columns: Iterable[int], role: str) -> list[Mark]:
     """A mark for every frame of the set that shows a pixel of one of these columns."""
-    absent = context.sets[view_set].absent
-    return [Mark(frame, int(column), role) for column in columns for frame in np.flatnonzero(~absent[:, int(column)])]
+    seen = ~context.sets[view_set].absent
+    return [Mark(int(frame), int(column), role) for column in columns for frame in np.flatnonzero(seen[:, int(column)])]

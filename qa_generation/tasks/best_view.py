@@ -24,13 +24,12 @@ def best_frame(visible: np.ndarray, pixels: np.ndarray) -> int:
         visible: (frames, instances) flags of the instances asked for.
         pixels: visible pixels of the same.
     """
-    number = visible.sum(axis=1)
-    area = np.where(visible, pixels, 0).sum(axis=1)
-    order = np.lexsort((area, number))[::-1]
-    first, second = order[0], order[1]
+    number: np.ndarray = visible.sum(axis=1)
+    area: np.ndarray = np.where(visible, pixels, 0).sum(axis=1)
+    first, second = (int(frame) for frame in np.lexsort((area, number))[:-3:-1])
     if number[first] == number[second] and area[first] < PIXEL_MARGIN * area[second]:
         return -1
-    return int(first)
+    return first
 
 
 def candidates(context: SceneContext) -> Candidates:

@@ -1,0 +1,53 @@
+"""One scene's share of a dataset: visibility, records, pictures, shard. Runs inside the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from qa_generation.compose import compose, image_path, scene_context
+from qa_generation.errors import SceneError
+from qa_generation.generation_config import GenerationConfig
+from qa_generation.image_store import check_name, store_image
+from qa_generation.readers.base import SceneReader
+from qa_generation.shards import shard_path, write_shard
+
+
+@dataclass(frozen=True)
+class SceneJob:
+    """All that a worker needs besides the scene id; ``assigned`` gives the split of every scene."""
+
+    reader: SceneReader
+    out: Path
+    cache_dir: Path
+    config: GenerationConfig
+    seed: int
+    assigned: Mapping[str, str]
+
+
+def make_scene(job: SceneJob, scene_id: str) -> int:
+    """Writes the shard of one scene and the pictures it needs; gives the number of records.
+
+    Raises:
+        SceneError: the scene cannot be read or annotated, or has fewer than two views.
+    """
+    # the ray caster is heavy to import and needed by the workers only
+    from qa_generation.visibility import VisibilityConfig
+    from qa_generation.visibility_cache import load_or_annotate
+
+    scene = job.reader.read(scene_id)
+    check_name("dataset", scene.dataset)
+    for view in scene.views:
+        check_name("view id", view.view_id)
+    if len(scene.views) < 2:
+        raise SceneError(f"scene {scene_id} has {len(scene.views)} view, expected at least 2")
+    table = load_or_annotate(scene, job.cache_dir, VisibilityConfig(max_side=job.config.visibility_max_side))
+    context = scene_context(scene, table, job.config, job.seed)
+    records = compose(context, job.seed)
+    shards = {job.assigned[scene_id]: records}
+    for view_id in sorted({view_id for shard in shards.values() for record in shard for view_id in record.frames}):
+        store_image(scene.view(view_id), job.out / image_path(scene.dataset, scene.scene_id, view_id))
+    for split, content in shards.items():
+        write_shard(shard_path(job.out, split, scene_id), content, job.config.fingerprint(job.seed))
+    return len(records)
