@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -52,6 +52,7 @@ class Dust3rModel(PreTrainedModel, GeometryEncoder):
     """
 
     config: Dust3rConfig
+    mask_token: Tensor
     config_class = Dust3rConfig
     base_model_prefix = "dust3r"
     main_input_name = "pixel_values"
@@ -61,7 +62,7 @@ class Dust3rModel(PreTrainedModel, GeometryEncoder):
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
-    _no_split_modules: ClassVar[list[str]] = ["DecoderBlock", "EncoderBlock"]
+    _no_split_modules = ["DecoderBlock", "EncoderBlock"]  # noqa: RUF012 (the name and type transformers expects)
 
     def __init__(self, config: Dust3rConfig) -> None:
         super().__init__(config)

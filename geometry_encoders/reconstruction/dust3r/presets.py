@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from geometry_encoders.reconstruction.dust3r.configuration_dust3r import Dust3rConfig
 
 
@@ -31,3 +33,11 @@ def dust3r_vitl_512_linear_config() -> Dust3rConfig:
 def dust3r_vitl_512_dpt_config() -> Dust3rConfig:
     """The published DUSt3R_ViTLarge_BaseDecoder_512_dpt (571 M parameters)."""
     return Dust3rConfig(image_size=(512, 512), head_type="dpt")
+
+
+PRESETS: dict[str, Callable[[], Dust3rConfig]] = {
+    "tiny": dust3r_tiny_config,
+    "vitl_224_linear": dust3r_vitl_224_linear_config,
+    "vitl_512_linear": dust3r_vitl_512_linear_config,
+    "vitl_512_dpt": dust3r_vitl_512_dpt_config,
+}
