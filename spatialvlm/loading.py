@@ -63,7 +63,7 @@ def load_model(
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{folder}: the model cannot be loaded ({reason})") from error
-    return model.to(device).eval(), processor
+    return model.to(device).eval(), processor  # type: ignore[arg-type]
 
 
 def _check_folder(folder: Path) -> None:

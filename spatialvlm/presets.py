@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from transformers import LlamaConfig, PreTrainedTokenizerFast, SiglipImageProcessorPil, SiglipVisionConfig
 
 from geometry_encoders.reconstruction.dust3r import dust3r_tiny_config
 from spatialvlm.models import SpatialMosaicConfig, SpatialMosaicForConditionalGeneration, SpatialMosaicProcessor
 
+FusionName = Literal["cross_attention", "add", "concat_mlp", "gated", "none"]
 
-def tiny_config(tokenizer: PreTrainedTokenizerFast, fusion: str = "add") -> SpatialMosaicConfig:
-    """The configuration of ``tiny``: 128 x 128 pixels and 64 tokens per view, six layers of width 192 in both towers."""
+
+def tiny_config(tokenizer: PreTrainedTokenizerFast, fusion: FusionName = "add") -> SpatialMosaicConfig:
+    """The configuration of ``tiny``: 128 x 128 pixels, 64 tokens per view, six layers of width 192 twice."""
     return SpatialMosaicConfig(
         vision_config=SiglipVisionConfig(
             image_size=128,
@@ -39,12 +43,12 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast, fusion: str = "add") -> Spat
         fusion=fusion,
         fusion_dropout=0.0,
         fusion_num_heads=6,
-        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        image_token_id=int(tokenizer.convert_tokens_to_ids("<image>")),  # type: ignore[arg-type]
     )
 
 
 def build_tiny(
-    tokenizer: PreTrainedTokenizerFast, fusion: str = "add", seed: int = 0
+    tokenizer: PreTrainedTokenizerFast, fusion: FusionName = "add", seed: int = 0
 ) -> tuple[SpatialMosaicForConditionalGeneration, SpatialMosaicProcessor]:
     """An untrained ``tiny`` model and its processor; the same seed gives the same weights.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import string
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,13 +38,14 @@ FIXED_TEXTS: tuple[str, ...] = (
     f"\n{POST_NUMERIC}",
     f"\n{POST_POINT}",
 )
+_ALWAYS = string.ascii_letters + string.digits + string.punctuation  # one piece each even where the texts lack them
 _SPACE = "\u2581"  # how sentencepiece writes a space
 
 
 def train_tokenizer(
     texts: Iterable[str], vocab_size: int, out_dir: Path | str, symbols: Sequence[str] = ()
 ) -> PreTrainedTokenizerFast:
-    """A tokenizer trained on ``texts``, saved with its sentencepiece model in ``out_dir``; the same texts give the same bytes.
+    """A tokenizer trained on ``texts``, saved with its sentencepiece model; the same texts give the same bytes.
 
     Its ids equal those of the sentencepiece model, decoding is lossless for any Unicode text, digits are single tokens,
     and ``<|im_end|>`` is the end-of-sequence token. ``<think>`` and ``</think>`` are visible text, not special tokens.
@@ -67,6 +69,7 @@ def train_tokenizer(
             vocab_size=vocab_size,
             hard_vocab_limit=False,
             character_coverage=1.0,
+            required_chars=_ALWAYS,
             byte_fallback=True,
             split_digits=True,
             normalization_rule_name="identity",

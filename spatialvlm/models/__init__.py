@@ -1,4 +1,4 @@
-"""SpatialMosaicVLM's configuration, model and processor; importing this package registers them with the Auto classes."""
+"""SpatialMosaicVLM's configuration, model and processor; importing this registers them with the Auto classes."""
 
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
 

@@ -1,15 +1,19 @@
 """`SpatialMosaicConfig`: a vision tower, a geometry tower, how they are fused, and a language model."""
 
-from __future__ import annotations
-
+# no `from __future__ import annotations` here: strict checks the types at run time and cannot read strings
 import math
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 import geometry_encoders.reconstruction  # noqa: F401  registers the default geometry tower with the Auto classes
+
+if TYPE_CHECKING:
+    SubConfig = Any  # a configuration once __post_init__ has run
+else:
+    SubConfig = dict | PreTrainedConfig | None
 
 
 @strict
@@ -21,7 +25,7 @@ class SpatialMosaicConfig(PreTrainedConfig):
         vision_config: any vision transformer that `AutoModel` knows; SigLIP by default.
         geometry_config: a model that implements `geometry_encoders.interface.GeometryEncoder`; DUSt3R by default,
             None with fusion ``none``.
-        fusion: how geometry tokens enter the visual tokens; ``none`` is the geometry-free twin, without a geometry tower.
+        fusion: how geometry enters the visual tokens; ``none`` is the geometry-free twin, without a geometry tower.
         fusion_num_heads: heads of the cross-attention block; None gives heads of 64 channels.
         fusion_dropout: dropout on the output of the fusion block.
         geometry_image_size: side of the square picture that the geometry tower sees, pixels, a multiple of its patch;
@@ -44,9 +48,9 @@ class SpatialMosaicConfig(PreTrainedConfig):
         "geometry_config": SubConfigSpec(config_class=AutoConfig, model_type="dust3r", optional=True),
     }
 
-    text_config: dict | PreTrainedConfig | None = None
-    vision_config: dict | PreTrainedConfig | None = None
-    geometry_config: dict | PreTrainedConfig | None = None
+    text_config: SubConfig = None
+    vision_config: SubConfig = None
+    geometry_config: SubConfig = None
     fusion: Literal["cross_attention", "add", "concat_mlp", "gated", "none"] = "cross_attention"
     fusion_num_heads: int | None = None
     fusion_dropout: float = 0.1

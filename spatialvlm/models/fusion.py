@@ -1,8 +1,8 @@
-"""Fusion blocks: visual tokens of a frame go in with its geometry tokens, visual tokens that know about geometry come out.
+"""Fusion blocks: a frame's visual tokens and geometry tokens go in, visual tokens that know of geometry come out.
 
 The batch axis is the frame: a frame's visual tokens see the geometry tokens of that frame only. Views have met before,
-in the geometry encoder, and meet again in the language model. Every block has the same two-tensor interface; a block
-whose ``aligned`` is true wants one geometry token per visual token (see `resize_token_grid`), the others take any number.
+in the geometry encoder, and meet again in the language model. Every block has the same two-tensor interface; one whose
+``aligned`` is true wants one geometry token per visual token (see `resize_token_grid`), the others take any number.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 class CrossAttentionFusion(nn.Module):
     """Visual tokens ask geometry tokens, as in SpatialMosaic and VLM-3R (same file in both; specs 6.2).
 
-    ``LN -> q/k/v projections -> multi-head attention (with its own in-projections) -> linear -> LN -> + visual -> dropout``.
-    The residual is the un-normalised visual input and dropout acts on the sum. The attention weights, which the published
+    LN, q/k/v projections, multi-head attention with in-projections of its own, linear, LN, residual, dropout: the
+    residual is the un-normalised visual input and dropout acts on the sum. The attention weights, which the published
     block computes and drops, are not asked for, so that a fused kernel can run.
     """
 
@@ -91,7 +91,7 @@ class ConcatMlpFusion(nn.Module):
 
 
 class GatedFusion(nn.Module):
-    """``visual + tanh(gate) * linear(LN(geometry))``; the gate starts at zero (Flamingo, arXiv:2204.14198, section 2.2).
+    """``visual + tanh(gate) * linear(LN(geometry))``; the gate starts at zero (Flamingo, arXiv:2204.14198, 2.2).
 
     At the start the block is the identity, so a pretrained vision tower and projector are not disturbed.
     """
@@ -127,7 +127,7 @@ FUSION_BLOCKS: dict[str, type[FusionBlock]] = {
 def resize_token_grid(
     tokens: Float[Tensor, "frames tokens channels"], from_grid: tuple[int, int], to_grid: tuple[int, int]
 ) -> Float[Tensor, "frames new_tokens channels"]:
-    """The row-major token grid bilinearly resampled to another number of (rows, columns); untouched where they agree."""
+    """The row-major token grid, bilinearly resampled to other (rows, columns); untouched where they agree."""
     if tuple(from_grid) == tuple(to_grid):
         return tokens
     image = tokens.transpose(1, 2).unflatten(2, tuple(from_grid))

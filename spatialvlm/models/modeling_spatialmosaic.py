@@ -1,8 +1,8 @@
 """SpatialMosaicVLM: several views of a place and a question in, an answer out.
 
-Two towers read the views: the vision tower each view alone, the geometry tower all views of a sample together. A fusion
-block writes geometry into the visual tokens, a projector brings them into the language model's space, where they replace
-the image placeholders of the prompt. Source: SpatialMosaic (specs 6.1-6.6), with geometry computed per sample.
+Two towers read the views: the vision tower each view alone, the geometry tower all views of a sample together. A
+fusion block writes geometry into the visual tokens, a projector brings them into the language model's space, where they
+replace the image placeholders of the prompt. Source: SpatialMosaic (specs 6.1-6.6), with geometry per sample.
 
 Views come packed, ``pixel_values (total_views, 3, height, width)`` and ``num_views (batch,)``; towers see them padded,
 ``(samples, views, ...)`` with a mask, which is also the layout that exports.
@@ -23,12 +23,25 @@ from transformers import AutoModel, GenerationMixin, PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
-from transformers.modeling_outputs import BaseModelOutputWithPast, BaseModelOutputWithPooling
+from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.modeling_utils import slice_logits_to_keep
 from transformers.utils import ModelOutput, can_return_tuple, torch_compilable_check
 
 from .configuration_spatialmosaic import SpatialMosaicConfig
 from .fusion import FUSION_BLOCKS, GatedFusion, resize_token_grid
+
+
+@dataclass
+class ViewFeatures(ModelOutput):
+    """Features of some views, in the shape that `generate` knows.
+
+    Attributes:
+        last_hidden_state: patch tokens of the vision tower.
+        pooler_output: visual tokens of each view in the language model's space, in prompt order.
+    """
+
+    last_hidden_state: Float[Tensor, "views patches visual_size"] | None = None
+    pooler_output: list[Float[Tensor, "tokens text_size"]] | None = None
 
 
 @dataclass
@@ -71,10 +84,10 @@ class SpatialMosaicPreTrainedModel(PreTrainedModel):
     config: SpatialMosaicConfig
     config_class = SpatialMosaicConfig  # the annotation is a string here, transformers would not read it
     base_model_prefix = "model"
-    input_modalities = ("image", "text")
+    input_modalities = ("image", "text")  # type: ignore[assignment]
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
-    _skip_keys_device_placement = "past_key_values"
+    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -107,8 +120,8 @@ class SpatialMosaicModel(SpatialMosaicPreTrainedModel):
     def __init__(self, config: SpatialMosaicConfig) -> None:
         super().__init__(config)
         self.vision_tower = AutoModel.from_config(config.vision_config)
-        self.geometry_tower: nn.Module | None = None
-        self.fusion: nn.Module | None = None
+        self.geometry_tower: Any = None  # a GeometryEncoder
+        self.fusion: Any = None
         if config.fusion != "none":
             self.geometry_tower = AutoModel.from_config(config.geometry_config)
             self._check_geometry_size()
@@ -117,7 +130,7 @@ class SpatialMosaicModel(SpatialMosaicPreTrainedModel):
             block = FUSION_BLOCKS[config.fusion]
             self.fusion = block(visual_size, self.geometry_tower.token_size, num_heads, config.fusion_dropout)
         self.projector = SpatialMosaicProjector(config)
-        self.image_newline: nn.Parameter | None = None
+        self.image_newline: Any = None
         if config.visual_token_layout == "pooled_newline":
             self.image_newline = nn.Parameter(torch.zeros(config.text_config.hidden_size))
         self.language_model = AutoModel.from_config(config.text_config)
@@ -198,7 +211,7 @@ class SpatialMosaicModel(SpatialMosaicPreTrainedModel):
         return F.interpolate(pixel_values.float(), size=(size, size), mode="bilinear", align_corners=False)
 
     def language_tokens(
-        self, visual: Float[Tensor, "views tokens visual_size"], geometry: Tensor | None
+        self, visual: Float[Tensor, "views tokens visual_size"], geometry: Any
     ) -> Float[Tensor, "views kept_tokens text_size"]:
         """Fused and projected tokens of each view in the configured layout."""
         if self.fusion is not None:
@@ -232,7 +245,7 @@ class SpatialMosaicModel(SpatialMosaicPreTrainedModel):
         pixel_values: Float[Tensor, "total_views 3 height width"],
         num_views: Int[Tensor, "samples"] | None = None,
         **kwargs: Any,
-    ) -> BaseModelOutputWithPooling:
+    ) -> ViewFeatures:
         """Visual tokens of every view: ``pooler_output`` is a list of (tokens, text_size), in prompt order.
 
         `generate` calls this once, before prefill, and passes only what is named here. ``num_views`` may be left out
@@ -249,11 +262,11 @@ class SpatialMosaicModel(SpatialMosaicPreTrainedModel):
             padded[view_mask] = pixel_values
             geometry = self.geometry_tokens(padded, view_mask)[view_mask]
         tokens = self.language_tokens(visual, geometry)
-        return BaseModelOutputWithPooling(last_hidden_state=visual, pooler_output=list(tokens.unbind(0)))
+        return ViewFeatures(last_hidden_state=visual, pooler_output=list(tokens.unbind(0)))
 
     def encode_views(
         self, pixel_values: Float[Tensor, "total_views 3 height width"], num_views: Int[Tensor, "samples"] | None = None
-    ) -> dict[str, BaseModelOutputWithPooling]:
+    ) -> dict[str, ViewFeatures]:
         """The features of some views, to ask many questions about them: pass it on as ``mm_encoder_outputs``.
 
         Both `forward` and `generate` take it in place of ``pixel_values`` and ``num_views`` and leave it unchanged.
@@ -292,7 +305,7 @@ class SpatialMosaicModel(SpatialMosaicPreTrainedModel):
         past_key_values: Cache | None = None,
         inputs_embeds: Float[Tensor, "batch length text_size"] | None = None,
         use_cache: bool | None = None,
-        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        mm_encoder_outputs: dict[str, ViewFeatures] | None = None,
         **kwargs: Any,
     ) -> SpatialMosaicModelOutputWithPast:
         """Hidden states of the prompt with visual tokens in the place of the image placeholders.
@@ -317,7 +330,7 @@ class SpatialMosaicModel(SpatialMosaicPreTrainedModel):
             features = self.get_image_features(pixel_values, num_views, return_dict=True)
         image_tokens = None
         if features is not None:
-            image_tokens = tuple(features.pooler_output)
+            image_tokens = tuple(features.pooler_output or ())
             flat = torch.cat(image_tokens).to(inputs_embeds.device, inputs_embeds.dtype)
             mask = self.get_placeholder_mask(input_ids, inputs_embeds, flat)
             inputs_embeds = inputs_embeds.masked_scatter(mask, flat)
@@ -363,22 +376,22 @@ class SpatialMosaicForConditionalGeneration(SpatialMosaicPreTrainedModel, Genera
         pixel_values: Float[Tensor, "total_views 3 height width"],
         num_views: Int[Tensor, "samples"] | None = None,
         **kwargs: Any,
-    ) -> BaseModelOutputWithPooling:
+    ) -> ViewFeatures:
         """See `SpatialMosaicModel.get_image_features`."""
         return self.model.get_image_features(pixel_values, num_views, **kwargs)
 
     def encode_views(
         self, pixel_values: Float[Tensor, "total_views 3 height width"], num_views: Int[Tensor, "samples"] | None = None
-    ) -> dict[str, BaseModelOutputWithPooling]:
+    ) -> dict[str, ViewFeatures]:
         """See `SpatialMosaicModel.encode_views`."""
         return self.model.encode_views(pixel_values, num_views)
 
     def _expand_multimodal_outputs(
-        self, input_ids: Tensor, mm_encoder_output: dict[str, Any], *args: Any, **kwargs: Any
+        self, input_ids: Any, mm_encoder_output: dict[str, Any], *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
         # generate() repeats the features for beams in place: work on a copy, the caller may ask again
         copies = {modality: copy.copy(features) for modality, features in mm_encoder_output.items()}
-        return super()._expand_multimodal_outputs(input_ids, copies, *args, **kwargs)
+        return super()._expand_multimodal_outputs(input_ids, copies, *args, **kwargs)  # type: ignore[misc]
 
     @can_return_tuple
     def forward(
@@ -393,7 +406,7 @@ class SpatialMosaicForConditionalGeneration(SpatialMosaicPreTrainedModel, Genera
         labels: Int[Tensor, "batch length"] | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Int[Tensor, "kept"] = 0,
-        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        mm_encoder_outputs: dict[str, ViewFeatures] | None = None,
         **kwargs: Any,
     ) -> SpatialMosaicCausalLMOutputWithPast:
         """Logits of the next token, and the loss where ``labels`` are given (-100 is not counted).

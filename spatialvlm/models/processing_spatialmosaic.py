@@ -39,7 +39,7 @@ CHAT_TEMPLATE = """\
 
 
 class SpatialMosaicProcessor(ProcessorMixin):
-    """Turns chats about several views into model inputs: ``input_ids``, ``attention_mask``, ``pixel_values``, ``num_views``.
+    """Turns chats about several views into ``input_ids``, ``attention_mask``, ``pixel_values`` and ``num_views``.
 
     Each ``<image>`` of the prompt becomes ``tokens_per_image`` placeholders. ``pixel_values`` is packed,
     (total_views, 3, height, width), and ``num_views`` (batch,) counts the views of each prompt.
@@ -70,6 +70,25 @@ class SpatialMosaicProcessor(ProcessorMixin):
     def replace_image_token(self, image_inputs: dict, image_idx: int, **kwargs: Any) -> str:
         """The placeholders of one view."""
         return self.image_token * self.tokens_per_image
+
+    def apply_chat_template(  # type: ignore[override]
+        self,
+        conversation: Any,
+        chat_template: str | None = None,
+        *,
+        sanitize_control_tokens: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The chat as text, or as model inputs with ``tokenize=True, return_dict=True``; see `ProcessorMixin`.
+
+        Unlike there, control tokens that somebody wrote into a message (``<image>``, end of turn) are plain text
+        unless told otherwise; with ``return_assistant_tokens_mask``, for training, that is not available.
+        """
+        if sanitize_control_tokens is None:
+            sanitize_control_tokens = kwargs.get("tokenize", False) and not kwargs.get("return_assistant_tokens_mask")
+        return super().apply_chat_template(
+            conversation, chat_template, sanitize_control_tokens=bool(sanitize_control_tokens), **kwargs
+        )
 
     def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> BatchFeature:
         """Model inputs for prompts that hold one ``<image>`` per picture.
