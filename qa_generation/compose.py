@@ -15,7 +15,7 @@ from qa_generation.records import QARecord
 from qa_generation.sampling import draw_view_sets
 from qa_generation.scene import Scene
 from qa_generation.seeding import generator
-from qa_generation.selection import choose, target_counts
+from qa_generation.selection import choose
 from qa_generation.tasks import TASKS
 from qa_generation.tasks.base import Candidates, Draft, Mark, Task
 from qa_generation.tasks.context import SceneContext, SetFacts
@@ -61,12 +61,11 @@ def write_type(
 ) -> list[tuple[int, Draft]]:
     """The drafts of one type with their view sets, answers balanced, no question asked twice of the same frames."""
     candidates: Candidates = task.candidates(context)
-    quota = context.config.quota(question_type)
-    wanted = Counter(target_counts(candidates, quota, task.max_share))
+    wanted = Counter(task.counts(candidates, context.config, context.config.quota(question_type)))
     context.answer_counts[question_type] = Counter(wanted)
     asked: set[tuple[int, str]] = set()
     drafts: list[tuple[int, Draft]] = []
-    for index in choose(candidates, quota, task.max_share, rng):
+    for index in choose(candidates, dict(wanted), rng):
         candidate = candidates[index]
         if not wanted[candidate.answer]:
             continue

@@ -58,6 +58,24 @@ def allocate(available: Mapping[int, int], quota: int, max_share: float) -> dict
     return {}
 
 
+def allocate_by_share(available: Mapping[int, int], quota: int, shares: Mapping[int, float]) -> dict[int, int]:
+    """How many questions of each answer class to write, in exactly these shares (up to rounding), as many as possible.
+
+    Where a class has no candidate at all the others give a tenth of the quota, as in `allocate`.
+    """
+    wanted = {key: share for key, share in sorted(shares.items()) if share > 0}
+    limits = [available.get(key, 0) / share for key, share in wanted.items()]
+    total = min(quota, int(min(limits) + 1e-9))
+    if total == 0:
+        return allocate({key: number for key, number in available.items() if shares.get(key, 0)}, quota // 10, 1.0)
+    exact = {key: share * total for key, share in wanted.items()}
+    given = {key: int(number) for key, number in exact.items()}
+    by_remainder = sorted(exact, key=lambda key: (given[key] - exact[key], key))
+    for key in by_remainder[: total - sum(given.values())]:
+        given[key] += 1
+    return {key: min(number, available[key]) for key, number in given.items() if number}
+
+
 def _fill(classes: Mapping[int, int], total: int, cap: int) -> dict[int, int]:
     """``total`` spread over the classes as evenly as their numbers and the cap allow."""
     given = dict.fromkeys(classes, 0)

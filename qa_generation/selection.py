@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from qa_generation.options import allocate
 from qa_generation.tasks.base import Candidates
 
 # more candidates of one answer than this are thinned at random first; bounds time, changes no balance
@@ -17,14 +16,13 @@ PER_CATEGORY, PER_HABIT, PER_PAIR, PER_SET = 1.0, 1.5, 3.0, 0.3
 
 
 def choose(
-    candidates: Candidates, quota: int, max_share: float, rng: np.random.Generator, spare: float = 0.25
+    candidates: Candidates, wanted: Mapping[int, int], rng: np.random.Generator, spare: float = 0.25
 ) -> list[int]:
     """Positions of the chosen candidates in the order they should be tried, answers interleaved.
 
     Some ``spare`` candidates per answer follow, to take the place of those that turn out impossible to write; the
-    caller keeps the number per answer that `target_counts` gives.
+    caller keeps the number ``wanted`` per answer.
     """
-    wanted = target_counts(candidates, quota, max_share)
     picker = _Picker(candidates, rng)
     first: list[int] = []
     for answer in rng.permutation([a for a, number in wanted.items() for _ in range(number)]):
@@ -34,13 +32,6 @@ def choose(
         for _ in range(int(np.ceil(spare * number))):
             later += picker.pick(answer)
     return first + later
-
-
-def target_counts(candidates: Candidates, quota: int, max_share: float) -> dict[int, int]:
-    """Questions per answer class."""
-    answers, numbers = np.unique(candidates.answer, return_counts=True)
-    available = {int(a): int(n) for a, n in zip(answers, numbers, strict=True)}
-    return allocate(available, quota, max_share)
 
 
 class _Picker:
@@ -55,10 +46,8 @@ class _Picker:
             if len(rows) > MOST_CANDIDATES:
                 rows = np.sort(rng.choice(rows, MOST_CANDIDATES, replace=False))
             self._rows[int(answer)] = rows
-        self._used: dict[str, Counter[tuple[int, ...]]] = {}
         size = [int(column.max(initial=-1)) + 2 for column in self._columns()]
         self._by_category = np.zeros(size[0])
-        self._by_target = np.zeros(size[1])
         self._by_reference = np.zeros(size[2])
         self._by_set = np.zeros(size[3])
         self._by_pair = np.zeros((size[1], size[2]))

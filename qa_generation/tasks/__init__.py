@@ -10,11 +10,11 @@ from qa_generation.tasks.relations import AXES
 
 TASKS: dict[str, Task] = {
     count.TYPE: Task(count.candidates, count.write, max_share=0.3),
-    best_view.TYPE: Task(best_view.candidates, best_view.write, max_share=0.5),
-    localization.TYPE: Task(localization.candidates, localization.write, max_share=0.5),
+    best_view.TYPE: Task(best_view.candidates, best_view.write),
+    localization.TYPE: Task(localization.candidates, localization.write, shares=localization.shares),
 }
 for _family, _name in ((existence, "existence"), (attribute, "attribute"), (relation, "spatial")):
     for _axis in sorted(AXES):
         TASKS[f"obj_{_name}_occ_{_axis}"] = Task(
-            partial(_family.candidates, axis=_axis), partial(_family.write, axis=_axis), max_share=0.5
+            partial(_family.candidates, axis=_axis), partial(_family.write, axis=_axis)
         )

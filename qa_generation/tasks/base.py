@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from qa_generation.generation_config import GenerationConfig
+from qa_generation.options import allocate, allocate_by_share
 from qa_generation.tasks.context import SceneContext
 
 NONE = -1
@@ -126,11 +128,21 @@ class Task:
         candidates: finds which views, targets and references qualify.
         write: turns one candidate into a draft, or None where no truthful set of options exists.
         max_share: largest share of one answer class among the questions of a scene.
+        shares: exact shares of the answer classes instead, by the settings.
     """
 
     candidates: Callable[[SceneContext], Candidates]
     write: Callable[[Candidate, SceneContext, np.random.Generator], Draft | None]
-    max_share: float
+    max_share: float = 0.5
+    shares: Callable[[GenerationConfig], Mapping[int, float]] | None = None
+
+    def counts(self, candidates: Candidates, config: GenerationConfig, quota: int) -> dict[int, int]:
+        """Questions per answer class to write."""
+        answers, numbers = np.unique(candidates.answer, return_counts=True)
+        available = {int(a): int(n) for a, n in zip(answers, numbers, strict=True)}
+        if self.shares is None:
+            return allocate(available, quota, self.max_share)
+        return allocate_by_share(available, quota, self.shares(config))
 
 
 def marks_of(context: SceneContext, view_set: int, columns: Iterable[int], role: str) -> list[Mark]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Int
 
+from qa_generation.generation_config import GenerationConfig
 from qa_generation.tasks.base import Candidate, Candidates, Draft, Mark, marks_of
 from qa_generation.tasks.categories import article
 from qa_generation.tasks.context import SceneContext, SetFacts
@@ -20,6 +21,11 @@ NO, YES = 0, 1
 # sides of the triangle, in half diagonals of the box: from one on a corner never lies inside the box of another
 SIDES = (1.0, 2.0)
 MIN_SIDE_PX = 10.0
+
+
+def shares(config: GenerationConfig) -> dict[int, float]:
+    """Shares of the answers."""
+    return {NO: config.localization_negatives, YES: 1.0 - config.localization_negatives}
 
 
 def candidates(context: SceneContext) -> Candidates:
