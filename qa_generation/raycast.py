@@ -50,15 +50,14 @@ def scale_intrinsics(
 
 def ray_origin(world_to_camera: Float64[np.ndarray, "4 4"]) -> Float32[np.ndarray, "3"]:
     """The camera centre in world metres as the rays carry it, that is rounded to float32."""
-    rotation, translation = world_to_camera[:3, :3], world_to_camera[:3, 3]
-    return (-rotation.T @ translation).astype(np.float32)
+    return np.linalg.inv(world_to_camera)[:3, 3].astype(np.float32)
 
 
 def view_rays(
     intrinsics: Float64[np.ndarray, "3 3"], world_to_camera: Float64[np.ndarray, "4 4"], region: Region
 ) -> Float32[np.ndarray, "height width 6"]:
     """Origin (world, metres) and direction of the ray through every pixel centre of ``region``, top row first."""
-    to_world = world_to_camera[:3, :3].T @ np.linalg.inv(intrinsics)
+    to_world = _pixel_to_world(intrinsics, world_to_camera)
     across = np.arange(region.x0, region.x1, dtype=np.float64)[:, None] * to_world[:, 0]
     down = np.arange(region.y0, region.y1, dtype=np.float64)[:, None] * to_world[:, 1] + to_world[:, 2]
     rays = np.empty((len(down), len(across), 6), dtype=np.float32)
@@ -73,12 +72,19 @@ def pixel_rays(
     pixels: Int[np.ndarray, "pixels 2"],
 ) -> Float32[np.ndarray, "pixels 6"]:
     """The rays through the named (x, y) pixels, bit for bit those of ``view_rays``."""
-    to_world = world_to_camera[:3, :3].T @ np.linalg.inv(intrinsics)
+    to_world = _pixel_to_world(intrinsics, world_to_camera)
     x, y = pixels[:, :1].astype(np.float64), pixels[:, 1:].astype(np.float64)
     rays = np.empty((len(pixels), 6), dtype=np.float32)
     rays[:, :3] = ray_origin(world_to_camera)
     rays[:, 3:] = x * to_world[:, 0] + (y * to_world[:, 1] + to_world[:, 2])
     return rays
+
+
+def _pixel_to_world(
+    intrinsics: Float64[np.ndarray, "3 3"], world_to_camera: Float64[np.ndarray, "4 4"]
+) -> Float64[np.ndarray, "3 3"]:
+    # the inverse, not the transpose: a rotation read from text is rounded, and ray and projection must agree
+    return np.linalg.inv(intrinsics @ world_to_camera[:3, :3])
 
 
 class RayCaster:

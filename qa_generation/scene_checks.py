@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qa_generation.errors import SceneError
+from qa_generation.readers.checks import check_intrinsics, check_pose, check_size
 from qa_generation.scene import Mesh, Scene, View
 
 
@@ -14,6 +15,8 @@ def check_scene(scene: Scene) -> None:
         raise SceneError(f"scene {scene.scene_id} has no views, expected at least one")
     for view in scene.views:
         check_view(scene.scene_id, view)
+    if len({view.view_id for view in scene.views}) < len(scene.views):
+        raise SceneError(f"scene {scene.scene_id} has two views of one id, expected different ids")
     sizes = {view.size for view in scene.views}
     if len(sizes) > 1:
         raise SceneError(f"scene {scene.scene_id} has views of sizes {sorted(sizes)}, expected one size")
@@ -32,20 +35,8 @@ def check_scene(scene: Scene) -> None:
 def check_view(scene_id: str, view: View) -> None:
     """Raises ``SceneError`` when the size, the intrinsics or the pose of the view is that of no pinhole camera."""
     where = f"scene {scene_id}, view {view.view_id}"
-    matrix, pose = view.intrinsics, view.world_to_camera
-    if min(view.size) < 1:
-        raise SceneError(f"{where}: size is {view.size[0]} x {view.size[1]} pixels, expected at least 1 x 1")
-    if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
-        raise SceneError(f"{where}: intrinsics are not a finite 3 x 3 matrix")
-    if matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
-        raise SceneError(f"{where}: focal lengths are {matrix[0, 0]:g} and {matrix[1, 1]:g}, expected positive pixels")
-    if matrix[1, 0] != 0 or not np.array_equal(matrix[2], [0, 0, 1]):
-        raise SceneError(f"{where}: intrinsics are not an upper triangular matrix with last row 0 0 1")
-    if pose.shape != (4, 4) or not np.isfinite(pose).all():
-        raise SceneError(f"{where}: world_to_camera is not a finite 4 x 4 matrix")
-    rotation = pose[:3, :3]
-    if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3) or np.linalg.det(rotation) < 0:
-        raise SceneError(f"{where}: world_to_camera is not rigid, expected a rotation and a translation")
+    check_intrinsics(view.intrinsics, check_size(view.size, where), where)
+    check_pose(view.world_to_camera, where)
 
 
 def check_mesh(scene_id: str, mesh: Mesh) -> None:

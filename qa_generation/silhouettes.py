@@ -9,23 +9,41 @@ rays. Work follows the number of spans, not of pixels, and no canvas is held in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64
 
+from qa_generation.pixel_spans import (
+    count_per_group,
+    crop,
+    outside,
+    pack,
+    pixels_between,
+    runs_of,
+    unpack_pixels,
+)
 from qa_generation.raycast import NEAR_M
 
 # how far from an edge a pixel centre must lie to be decided without a ray; float32 casting errs by less than a tenth
 MARGIN_PX = 0.01
 _SPANS_PER_BATCH = 1 << 17  # bounds the memory of one batch of triangles to some tens of megabytes
-_BITS = 16  # a span is one integer, line | start | end, so that sorting needs no index
-_MASK = (1 << _BITS) - 1
 
 Settle = Callable[[int, Int64[np.ndarray, "pixels 2"]], Bool[np.ndarray, " pixels"]]
 
 
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """Projected triangles; the first axis of ``x`` and ``y`` is the corner, which keeps numpy on long rows."""
+
+    x: Float64[np.ndarray, "3 triangles"]
+    y: Float64[np.ndarray, "3 triangles"]
+    columns: Int64[np.ndarray, " triangles"]
+
+
 def silhouette_counts(
-    corners: Float64[np.ndarray, "triangles 3 3"],
+    points: Float64[np.ndarray, "points 3"],
+    triangles: Int64[np.ndarray, "3 triangles"],
     columns: Int64[np.ndarray, " triangles"],
     column_count: int,
     intrinsics: Float64[np.ndarray, "3 3"],
@@ -35,7 +53,8 @@ def silhouette_counts(
     """#A and #A+ of every instance in one view; the pixels an instance wins always belong to its #A.
 
     Args:
-        corners: triangle corners in camera axes, metres.
+        points: vertices in camera axes, metres.
+        triangles: their three vertices.
         columns: instance (table column) of every triangle.
         intrinsics: pinhole matrix of the frame's pixel grid.
         winners: column that wins each pixel of the frame in the full scene, -1 for none.
@@ -43,67 +62,70 @@ def silhouette_counts(
     """
     height, width = winners.shape
     canvas_width, canvas_height = 3 * width, 3 * height
-    column, row, start, stop = winner_runs(winners)
-    sure = [_keys(column * canvas_height + row + height, start + width, stop + width)]
+    won = runs_of(winners)
+    sure = [pack(won.value * canvas_height + won.row + height, won.start + width, won.end + width)]
     doubtful = [np.empty(0, dtype=np.int64)]
     to_canvas = np.array([[1.0, 0, width], [0, 1.0, height], [0, 0, 1.0]]) @ intrinsics
-    corners, columns = _clip_near(corners, columns)
-    projected = corners @ to_canvas.T
-    triangles = projected[..., :2] / projected[..., 2:]
-    for batch, owner, rows in _row_batches(triangles, canvas_width, canvas_height):
-        outer, inner = _spans(triangles[batch], owner, rows, canvas_width)
-        lines = columns[batch][owner] * canvas_height + rows
-        sure.append(_keys(lines, *inner))
-        doubtful += [_pixels(lines, outer[0], inner[0]), _pixels(lines, inner[1], outer[1])]
+    drawn = _project(points, triangles, columns, to_canvas)
+    for batch, owner, rows in _row_batches(drawn, canvas_width, canvas_height):
+        outer, inner = _triangle_spans(drawn.x[:, batch], drawn.y[:, batch], owner, rows, canvas_width)
+        lines = drawn.columns[batch][owner] * canvas_height + rows
+        sure.append(pack(lines, *inner))
+        doubtful += [pixels_between(lines, outer[0], inner[0]), pixels_between(lines, inner[1], outer[1])]
     spans = np.sort(np.concatenate(sure))
-    canvas_pixels = _covered(spans, column_count, canvas_height)
-    frame_pixels = _covered(_crop(spans, width, height), column_count, canvas_height)
-    pixels = _outside(np.unique(np.concatenate(doubtful)), spans)
-    line, x = pixels >> _BITS, (pixels & _MASK) - width
-    column, y = line // canvas_height, line % canvas_height - height
+    canvas_pixels = count_per_group(spans, canvas_height, column_count)
+    in_frame = crop(spans, canvas_height, (height, 2 * height), (width, 2 * width))
+    frame_pixels = count_per_group(in_frame, canvas_height, column_count)
+
+    line, x = unpack_pixels(outside(np.unique(np.concatenate(doubtful)), spans))
+    column, y = np.divmod(line, canvas_height)
+    candidates = np.stack([x - width, y - height], axis=-1)
     for chosen in np.unique(column):
-        candidates = np.stack([x, y], axis=-1)[column == chosen]
-        hit = candidates[settle(int(chosen), candidates)]
+        hit = candidates[column == chosen]
+        hit = hit[settle(int(chosen), hit)]
         canvas_pixels[chosen] += len(hit)
         frame_pixels[chosen] += np.count_nonzero(((hit >= 0) & (hit < (width, height))).all(axis=1))
     return frame_pixels, canvas_pixels
 
 
-def winner_runs(
-    winners: Int32[np.ndarray, "height width"],
-) -> tuple[
-    Int64[np.ndarray, " runs"], Int64[np.ndarray, " runs"], Int64[np.ndarray, " runs"], Int64[np.ndarray, " runs"]
-]:
-    """Column, row, start x and end x (exclusive) of every horizontal run of one winner; pixels without are left out."""
-    height, width = winners.shape
-    begins = np.ones((height, width), dtype=bool)
-    begins[:, 1:] = winners[:, 1:] != winners[:, :-1]
-    start = np.flatnonzero(begins)
-    length = np.diff(start, append=height * width)
-    column = winners.ravel()[start].astype(np.int64)
-    kept = column >= 0
-    row, x = np.divmod(start[kept], width)
-    return column[kept], row, x, x + length[kept]
+def _project(
+    points: Float64[np.ndarray, "points 3"],
+    triangles: Int64[np.ndarray, "3 triangles"],
+    columns: Int64[np.ndarray, " triangles"],
+    to_canvas: Float64[np.ndarray, "3 3"],
+) -> _Drawn:
+    """The parts of the triangles beyond the near plane on the canvas, pixels."""
+    front = points[:, 2] > NEAR_M
+    projected = np.where(front[:, None], points, [0.0, 0.0, 1.0]) @ to_canvas.T
+    x, y = projected[:, 0] / projected[:, 2], projected[:, 1] / projected[:, 2]
+    count = front[triangles].sum(axis=0)
+    whole = slice(None) if front.all() else np.flatnonzero(count == 3)
+    cut = np.flatnonzero((count > 0) & (count < 3))
+    xs, ys, kept = [x[triangles[:, whole]]], [y[triangles[:, whole]]], [columns[whole]]
+    if len(cut):
+        corners, owner = _clip_near(points[triangles[:, cut].T])
+        flat = corners @ to_canvas.T
+        xs.append((flat[..., 0] / flat[..., 2]).T)
+        ys.append((flat[..., 1] / flat[..., 2]).T)
+        kept.append(columns[cut][owner])
+    return _Drawn(np.concatenate(xs, axis=1), np.concatenate(ys, axis=1), np.concatenate(kept))
 
 
 def _clip_near(
-    corners: Float64[np.ndarray, "triangles 3 3"], columns: Int64[np.ndarray, " triangles"]
-) -> tuple[Float64[np.ndarray, "clipped 3 3"], Int64[np.ndarray, " clipped"]]:
-    """The parts of the triangles beyond the near plane; a cut triangle leaves one triangle or two."""
+    corners: Float64[np.ndarray, "triangles 3 3"],
+) -> tuple[Float64[np.ndarray, "parts 3 3"], Int64[np.ndarray, " parts"]]:
+    """The parts of cut triangles beyond the near plane, one or two each, and the triangle each comes from."""
     behind = corners[..., 2] <= NEAR_M
-    count = behind.sum(axis=1)
-    whole, one_behind, two_behind = count == 0, count == 1, count == 2
-    kept, kept_columns = [corners[whole]], [columns[whole]]
-    if one_behind.any():
-        a, b, c = _odd_first(corners[one_behind], behind[one_behind])
-        on_ab, on_ac = _at_near(a, b), _at_near(a, c)
-        kept += [np.stack([on_ab, b, c], axis=1), np.stack([on_ab, c, on_ac], axis=1)]
-        kept_columns += [columns[one_behind]] * 2
-    if two_behind.any():
-        a, b, c = _odd_first(corners[two_behind], ~behind[two_behind])
-        kept.append(np.stack([a, _at_near(a, b), _at_near(a, c)], axis=1))
-        kept_columns.append(columns[two_behind])
-    return np.concatenate(kept), np.concatenate(kept_columns)
+    one, two = np.flatnonzero(behind.sum(axis=1) == 1), np.flatnonzero(behind.sum(axis=1) == 2)
+    a, b, c = _odd_first(corners[one], behind[one])
+    on_ab, on_ac = _at_near(a, b), _at_near(a, c)
+    tip, left, right = _odd_first(corners[two], ~behind[two])
+    parts = [
+        np.stack([on_ab, b, c], axis=1),
+        np.stack([on_ab, c, on_ac], axis=1),
+        np.stack([tip, _at_near(tip, left), _at_near(tip, right)], axis=1),
+    ]
+    return np.concatenate(parts), np.concatenate([one, one, two])
 
 
 def _odd_first(corners: np.ndarray, odd: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -119,106 +141,62 @@ def _at_near(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _row_batches(
-    triangles: Float64[np.ndarray, "triangles 3 2"], canvas_width: int, canvas_height: int
+    drawn: _Drawn, canvas_width: int, canvas_height: int
 ) -> Iterator[tuple[Int64[np.ndarray, " batch"], Int64[np.ndarray, " spans"], Int64[np.ndarray, " spans"]]]:
     """Triangles on the canvas in batches of bounded size, with (triangle in the batch, pixel row) of every span."""
-    low, high = triangles.min(axis=1) - MARGIN_PX, triangles.max(axis=1) + MARGIN_PX
-    first = np.clip(np.ceil(low[:, 1]), 0, canvas_height).astype(np.int64)
-    last = np.clip(np.floor(high[:, 1]), -1, canvas_height - 1).astype(np.int64)
-    count = np.maximum(last - first + 1, 0)
-    # a triangle between two pixel columns covers no pixel centre either
-    count[np.maximum(np.ceil(low[:, 0]), 0) > np.minimum(np.floor(high[:, 0]), canvas_width - 1)] = 0
-    drawn = np.flatnonzero(count)
-    if not len(drawn):
+    first, last = _pixel_range(*_bounds(drawn.y), canvas_height)
+    left, right = _pixel_range(*_bounds(drawn.x), canvas_width)
+    count = np.where(right > left, last - first, 0)  # between two pixel columns there is no pixel centre either
+    seen = np.flatnonzero(count)
+    if not len(seen):
         return
-    total = np.cumsum(count[drawn])
-    for batch in np.split(drawn, np.flatnonzero(np.diff(total // _SPANS_PER_BATCH)) + 1):
+    total = np.cumsum(count[seen])
+    for batch in np.split(seen, np.flatnonzero(np.diff(total // _SPANS_PER_BATCH)) + 1):
         owner = np.repeat(np.arange(len(batch)), count[batch])
         before = np.cumsum(count[batch]) - count[batch]
-        yield batch, owner, first[batch][owner] + np.arange(len(owner)) - before[owner]
+        yield batch, owner, (first[batch] - before)[owner] + np.arange(len(owner))
 
 
-def _spans(
-    triangles: Float64[np.ndarray, "batch 3 2"],
+def _triangle_spans(
+    x: Float64[np.ndarray, "3 batch"],
+    y: Float64[np.ndarray, "3 batch"],
     owner: Int64[np.ndarray, " spans"],
     rows: Int64[np.ndarray, " spans"],
     canvas_width: int,
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """[start, end) pixels of each row inside the triangle grown by the margin, and inside the one shrunk by it."""
-    edge = np.roll(triangles, -1, axis=1) - triangles
-    turn = edge[:, :1, 0] * edge[:, 1:2, 1] - edge[:, :1, 1] * edge[:, 1:2, 0]
-    scale = np.where(turn >= 0, 1.0, -1.0) / np.maximum(np.hypot(edge[..., 0], edge[..., 1]), 1e-12)
-    # signed distance from an edge, positive inside: a x + b y + c
-    a, b = -edge[..., 1] * scale, edge[..., 0] * scale
-    c = -(a * triangles[..., 0] + b * triangles[..., 1])
+    edge_x, edge_y = x[[1, 2, 0]] - x, y[[1, 2, 0]] - y
+    turn = np.where(edge_x[0] * edge_y[1] >= edge_y[0] * edge_x[1], 1.0, -1.0)
+    scale = turn / np.maximum(np.hypot(edge_x, edge_y), 1e-12)
+    # distance inside an edge is a x + b y + c; it is 0 at x = at_top + slope y, and the margin there is reach wide
+    a, b = -edge_y * scale, edge_x * scale
     inverse = 1.0 / np.where(np.abs(a) < 1e-12, 1e-12, a)
+    at_top, slope, reach, is_left = x + b * y * inverse, -b * inverse, MARGIN_PX * np.abs(inverse), inverse > 0
 
-    outer_low = np.maximum(triangles[..., 0].min(axis=1) - MARGIN_PX, 0.0)[owner]
-    outer_high = np.minimum(triangles[..., 0].max(axis=1) + MARGIN_PX, canvas_width - 1.0)[owner]
+    outer_low, outer_high = (bound[owner] for bound in _bounds(x))
     inner_low, inner_high = outer_low, outer_high
     for side in range(3):
-        slope = inverse[owner, side]
-        crossing = -(b[owner, side] * rows + c[owner, side]) * slope
-        reach, from_left = MARGIN_PX * np.abs(slope), slope > 0
-        outer_low = np.maximum(outer_low, np.where(from_left, crossing - reach, -np.inf))
-        inner_low = np.maximum(inner_low, np.where(from_left, crossing + reach, -np.inf))
-        outer_high = np.minimum(outer_high, np.where(from_left, np.inf, crossing + reach))
-        inner_high = np.minimum(inner_high, np.where(from_left, np.inf, crossing - reach))
+        crossing = at_top[side][owner] + slope[side][owner] * rows
+        near, far = crossing - reach[side][owner], crossing + reach[side][owner]
+        left = is_left[side][owner]
+        outer_low = np.maximum(outer_low, np.where(left, near, -np.inf))
+        inner_low = np.maximum(inner_low, np.where(left, far, -np.inf))
+        outer_high = np.minimum(outer_high, np.where(left, np.inf, far))
+        inner_high = np.minimum(inner_high, np.where(left, np.inf, near))
     outer_start, outer_end = _pixel_range(outer_low, outer_high, canvas_width)
     inner_start, inner_end = _pixel_range(inner_low, inner_high, canvas_width)
     empty = inner_end <= inner_start
     return (outer_start, outer_end), (np.where(empty, outer_end, inner_start), np.where(empty, outer_end, inner_end))
 
 
-def _pixel_range(low: np.ndarray, high: np.ndarray, canvas_width: int) -> tuple[np.ndarray, np.ndarray]:
-    start = np.ceil(np.clip(low, 0.0, canvas_width)).astype(np.int64)
-    end = np.floor(np.clip(high, -1.0, canvas_width - 1.0)).astype(np.int64) + 1
+def _bounds(corners: Float64[np.ndarray, "3 triangles"]) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest coordinate of each triangle, grown by the margin."""
+    a, b, c = corners
+    return np.minimum(np.minimum(a, b), c) - MARGIN_PX, np.maximum(np.maximum(a, b), c) + MARGIN_PX
+
+
+def _pixel_range(low: np.ndarray, high: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """[start, end) of the pixel centres 0 .. size - 1 between two bounds; end >= start."""
+    start = np.ceil(np.clip(low, 0.0, size)).astype(np.int64)
+    end = np.floor(np.clip(high, -1.0, size - 1.0)).astype(np.int64) + 1
     return start, np.maximum(end, start)
-
-
-def _keys(lines: np.ndarray, start: np.ndarray, end: np.ndarray) -> Int64[np.ndarray, " spans"]:
-    """The non-empty spans as integers that sort by line, then start."""
-    full = end > start
-    return (lines[full] << 2 * _BITS) | (start[full] << _BITS) | end[full]
-
-
-def _pixels(lines: np.ndarray, start: np.ndarray, end: np.ndarray) -> Int64[np.ndarray, " pixels"]:
-    """Every pixel of the spans as line | x."""
-    full = np.flatnonzero(end > start)
-    length = end[full] - start[full]
-    offset = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-    return np.repeat((lines[full] << _BITS) | start[full], length) + offset
-
-
-def _reach(spans: Int64[np.ndarray, " spans"]) -> Int64[np.ndarray, " spans"]:
-    """line | end of the span that reaches farthest among each span and those before it."""
-    return np.maximum.accumulate((spans >> 2 * _BITS << _BITS) | (spans & _MASK))
-
-
-def _covered(
-    spans: Int64[np.ndarray, " spans"], column_count: int, canvas_height: int
-) -> Int64[np.ndarray, " columns"]:
-    """Number of different pixels in the sorted spans of each column."""
-    reach = _reach(spans)
-    begin = spans >> _BITS
-    begin[1:] = np.maximum(begin[1:], reach[:-1])
-    fresh = np.maximum(((spans >> 2 * _BITS << _BITS) | (spans & _MASK)) - begin, 0)
-    column = (spans >> 2 * _BITS) // canvas_height
-    return np.bincount(column, weights=fresh, minlength=column_count).astype(np.int64)
-
-
-def _crop(spans: Int64[np.ndarray, " spans"], width: int, height: int) -> Int64[np.ndarray, " inside"]:
-    """The parts of sorted canvas spans inside the frame, still in canvas coordinates and sorted."""
-    lines = spans >> 2 * _BITS
-    inside = lines % (3 * height) // height == 1
-    start, end = spans[inside] >> _BITS & _MASK, spans[inside] & _MASK
-    return _keys(lines[inside], np.maximum(start, width), np.minimum(end, 2 * width))
-
-
-def _outside(pixels: Int64[np.ndarray, " pixels"], spans: Int64[np.ndarray, " spans"]) -> Int64[np.ndarray, " outside"]:
-    """Those sorted pixels that no sorted span holds."""
-    if not len(spans):
-        return pixels
-    before = np.searchsorted(spans >> _BITS, pixels, side="right") - 1
-    held = (before >= 0) & (_reach(spans)[before] > pixels)
-    return pixels[~held]

@@ -14,10 +14,11 @@ from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
 from qa_generation.errors import InputError
 from qa_generation.overlap import overlap_percent, sample_instances, seen_voxels
+from qa_generation.pixel_spans import runs_of
 from qa_generation.raycast import RayCaster, Region, pixel_rays, ray_origin, scale_intrinsics, view_rays
 from qa_generation.scene import Scene, View
 from qa_generation.scene_checks import check_scene
-from qa_generation.silhouettes import silhouette_counts, winner_runs
+from qa_generation.silhouettes import silhouette_counts
 from qa_generation.visibility_table import VisibilityTable
 
 MAX_GRID_SIDE = 8192
@@ -60,7 +61,7 @@ class _Surface:
     caster: RayCaster
     column_of_triangle: Int32[np.ndarray, " triangles_and_one"]  # -1 for bare surface; the last entry means no hit
     vertices: Float32[np.ndarray, "used 3"]
-    triangles: Int64[np.ndarray, "instance_triangles 3"]
+    triangles: Int64[np.ndarray, "3 instance_triangles"]
     columns: Int64[np.ndarray, " instance_triangles"]
     column_count: int
     threads: int
@@ -79,7 +80,7 @@ class _Surface:
             RayCaster.of_mesh(mesh, threads),
             column_of_triangle,
             mesh.vertices[used],
-            triangles.reshape(-1, 3),
+            np.ascontiguousarray(triangles.reshape(-1, 3).T),
             column_of_triangle[own].astype(np.int64),
             len(ids),
             threads,
@@ -89,7 +90,7 @@ class _Surface:
     def caster_of(self, column: int) -> RayCaster:
         """The caster of one instance alone, built on first use."""
         if column not in self.alone:
-            self.alone[column] = RayCaster(self.vertices, self.triangles[self.columns == column], self.threads)
+            self.alone[column] = RayCaster(self.vertices, self.triangles[:, self.columns == column].T, self.threads)
         return self.alone[column]
 
 
@@ -109,7 +110,9 @@ def annotate(scene: Scene, config: VisibilityConfig | None = None) -> Visibility
     surface = _Surface.of_scene(scene, config.threads)
     instance_ids = tuple(sorted(scene.instances))
     samples = (
-        sample_instances(surface.vertices[surface.triangles], surface.columns, config.voxel_m) if instance_ids else None
+        sample_instances(surface.vertices[surface.triangles.T], surface.columns, config.voxel_m)
+        if instance_ids
+        else None
     )
     shape = (len(scene.views), len(instance_ids))
     visible, frame, canvas = (np.zeros(shape, dtype=np.int32) for _ in range(3))
@@ -162,8 +165,10 @@ def _silhouettes(
 
     # from the origin the rays really start at, so that projection and rays agree far below the margin
     relative = surface.vertices.astype(np.float64) - ray_origin(view.world_to_camera)
-    corners = (relative @ view.world_to_camera[:3, :3].T)[surface.triangles]
-    return silhouette_counts(corners, surface.columns, surface.column_count, intrinsics, winners, settle)
+    points = relative @ view.world_to_camera[:3, :3].T
+    return silhouette_counts(
+        points, surface.triangles, surface.columns, surface.column_count, intrinsics, winners, settle
+    )
 
 
 def _seen(
@@ -173,13 +178,13 @@ def _seen(
     won = winners >= 0
     count = np.bincount(winners[won], minlength=column_count)
     depth_sum = np.bincount(winners[won], weights=depth_m[won], minlength=column_count)
-    column, row, start, end = winner_runs(winners)
+    runs = runs_of(winners)
     x0, y0 = (np.full(column_count, np.iinfo(np.int32).max, dtype=np.int32) for _ in range(2))
     x1, y1 = (np.zeros(column_count, dtype=np.int32) for _ in range(2))
-    np.minimum.at(x0, column, start)
-    np.minimum.at(y0, column, row)
-    np.maximum.at(x1, column, end)
-    np.maximum.at(y1, column, row + 1)
+    np.minimum.at(x0, runs.value, runs.start)
+    np.minimum.at(y0, runs.value, runs.row)
+    np.maximum.at(x1, runs.value, runs.end)
+    np.maximum.at(y1, runs.value, runs.row + 1)
     boxes = np.where((count > 0)[:, None], np.stack([x0, y0, x1, y1], axis=-1), np.int32(-1))
     return count, boxes, depth_sum / np.maximum(count, 1)
 

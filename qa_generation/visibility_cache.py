@@ -47,7 +47,7 @@ def load_or_annotate(scene: Scene, cache_dir: Path, config: VisibilityConfig | N
 
 
 def cache_path(scene: Scene, cache_dir: Path, config: VisibilityConfig) -> Path:
-    """Where the table of this scene under these settings is kept; the scene id is there for people, the hash decides."""
+    """Where the table of this scene under these settings is kept; the hash decides, the id is for people."""
     readable = re.sub(r"[^A-Za-z0-9_-]", "_", scene.scene_id)[:80]
     return cache_dir / f"{readable}.{fingerprint(scene, config)}.npz"
 
