@@ -1,4 +1,4 @@
-"""The questions of a benchmark run: our Parquet folders or the official test JSON, checked before any model is loaded."""
+"""The questions of a run: our Parquet folders or the official test JSON, checked before any model is loaded."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def load(source: Path, split: str = "test", image_root: Path | None = None) -> B
     """The checked questions of a dataset folder, a Parquet file or an official test JSON.
 
     Args:
-        source: folder with ``data/<split>/*.parquet`` or ``data/<split>-*.parquet``, one ``.parquet`` or ``.json`` file.
+        source: folder with ``data/<split>/*.parquet`` or ``data/<split>-*.parquet``, or one ``.parquet`` or ``.json``.
         split: split to read from a folder.
         image_root: folder the pictures are relative to; found by itself when None.
 
@@ -74,6 +74,17 @@ def load(source: Path, split: str = "test", image_root: Path | None = None) -> B
     _check_rows(source, table)
     root = _find_images(source, table, image_root)
     return BenchData(source=source, split=split, image_root=root, table=table)
+
+
+def load_train(data: BenchData) -> pa.Table:
+    """The train questions beside a benchmark split; their pictures are not needed and not looked for.
+
+    Raises:
+        InputError: when the dataset has no train split.
+    """
+    if not data.source.is_dir() or not shards(data.source, "train"):
+        raise InputError(f"{data.source}: no train split (data/train/*.parquet), expected one for the baseline")
+    return _read_parquet(data.source, "train")
 
 
 def shards(source: Path, split: str) -> list[Path]:
@@ -125,7 +136,9 @@ def _from_official(source: Path, index: int, row: dict[str, Any]) -> dict[str, A
     defaults = {f.name: f.default for f in fields(QARecord) if f.name in ("frame_naming", "coord_size", "evidence")}
     values = {_OFFICIAL_NAMES.get(name, name): value for name, value in row.items() if value is not None}
     kept = {name: value for name, value in values.items() if name in SCHEMA.names}
-    merged = texts | defaults | {"images": [_picture(row["scene_name"], frame) for frame in row["frames"]]} | kept
+    merged: dict[str, Any] = (
+        texts | defaults | {"images": [_picture(row["scene_name"], frame) for frame in row["frames"]]} | kept
+    )
     merged["id"] = str(row.get("id", index))
     merged["mc_answer"] = row["mc_answer"]
     merged["ground_truth"] = str(merged["ground_truth"])

@@ -1,4 +1,4 @@
-"""lm-eval's multimodal Hugging Face model with our models registered, every process at work, and nothing cut in silence."""
+"""lm-eval's multimodal Hugging Face model with our models registered and nothing cut off in silence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from qa_generation.errors import InputError
 from spatialvlm.images import load_photo
-from spatialvlm.loading import load_model
+from spatialvlm.loading import load_model, resolve
 
 
 @register_model("spatialvlm")
@@ -130,6 +130,13 @@ class SpatialVLM(HFMultimodalLM):
         of_sample = {i: [next(tokens) for _ in range(int(num_views[i]))] for i in distinct}
         features["image"].pooler_output = [token for i in self._same_views for token in of_sample[i]]
         return inputs | {"mm_encoder_outputs": features}
+
+
+def journal_path(folder: Path, model: str) -> Path:
+    """Where the answers of an interrupted run lie: a name that changes with the weights, so that none go stale."""
+    files = sorted(path for path in resolve(model).iterdir() if path.suffix in (".safetensors", ".json", ".jinja"))
+    state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return folder / f".answers-{sha256(repr(state).encode()).hexdigest()[:12]}.jsonl"
 
 
 class Journal:

@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.spatialmosaic.scoring import aggregate, is_parsed, score_prediction
 from qa_generation.errors import InputError
 
 PREDICTIONS = "predictions.jsonl"
+
+Role = Literal["model", "baseline", "expected"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +45,11 @@ class ScoredAnswer:
 
 @dataclass(frozen=True)
 class Run:
-    """All answers of one model (or baseline) to one dataset.
-
-    ``answers_nothing`` marks expectations such as chance, which have no predictions to fail to parse.
-    """
+    """All answers of one model to one dataset; ``role`` is ``expected`` for scores without answers, such as chance."""
 
     name: str
     answers: tuple[ScoredAnswer, ...]
-    expected_only: bool = False
+    role: Role = "model"
 
     def aggregate(self) -> dict[str, Any]:
         """The published aggregation: ``overall`` in percent and ``per_type`` as fractions."""
@@ -95,9 +94,10 @@ def expected_answer(record: Mapping[str, Any], metric: str, score: float) -> Sco
     return _answer(record, "", None, metric, score, True)
 
 
-def run_from_predictions(name: str, pairs: Iterable[tuple[Mapping[str, Any], str]]) -> Run:
+def run_from_predictions(name: str, pairs: Iterable[tuple[Mapping[str, Any], str]], role: Role = "model") -> Run:
     """The run of (record, prediction) pairs."""
-    return Run(name=name, answers=tuple(score_answer(record, prediction) for record, prediction in pairs))
+    answers = tuple(score_answer(record, prediction) for record, prediction in pairs)
+    return Run(name=name, answers=answers, role=role)
 
 
 def _answer(
