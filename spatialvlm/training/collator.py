@@ -1,0 +1,143 @@
+"""View sets with questions become model inputs: one question per row, or all questions of a view set in one row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+from transformers import ProcessorMixin
+
+from geometry_encoders.errors import InputError
+from spatialvlm.conversation import build_messages, with_answer
+from spatialvlm.images import load_photo
+from spatialvlm.models import SpatialMosaicProcessor
+from spatialvlm.training.answer_format import Exchange
+from spatialvlm.training.data import ViewSet
+from spatialvlm.training.packing import IGNORED, TokenisedExchange, label_inputs, pack
+
+Packing = Literal["none", "shared_prefix"]
+
+
+class Collator(Protocol):
+    """What turns view sets into model inputs."""
+
+    def __call__(self, items: Sequence[ViewSet]) -> dict[str, Any]:
+        """Inputs of the model, labels included."""
+        ...
+
+
+class PlainCollator:
+    """One question per row, padded on the right; works with every image-text processor of transformers.
+
+    The loss falls on the assistant's text and its end-of-turn token only. Where the chat template does not mark them
+    (``{% generation %}``), they are found as the text that follows the generation prompt.
+    """
+
+    def __init__(self, processor: ProcessorMixin, crop_labels: bool = True) -> None:
+        self.processor = processor
+        self.crop_labels = crop_labels
+
+    def __call__(self, items: Sequence[ViewSet]) -> dict[str, Any]:
+        """Inputs with one row per question, in the order of the items and their questions."""
+        chats: list[list[dict[str, Any]]] = []
+        for item in items:
+            pictures = [load_photo(path) for path in item.image_paths]
+            for exchange in item.exchanges:
+                messages = build_messages(pictures, exchange.question, item.labels)
+                chats.append(with_answer(messages, exchange.answer))
+        marked = "{% generation %}" in str(self.processor.chat_template).replace("{%-", "{%").replace("-%}", "%}")
+        inputs = self.processor.apply_chat_template(
+            chats,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            return_assistant_tokens_mask=marked,
+            processor_kwargs={"padding": True, "padding_side": "right"},
+        )
+        batch: dict[str, Any] = {**inputs}
+        answered = batch.pop("assistant_masks").bool() if marked else self._answered(chats, batch)
+        labels = torch.where(answered, batch["input_ids"], IGNORED)
+        return {**batch, **(label_inputs(labels) if self.crop_labels else {"labels": labels})}
+
+    def _answered(self, chats: Sequence[list[dict[str, Any]]], batch: dict[str, Tensor]) -> Tensor:
+        """Which tokens the assistant wrote, found at the end of each row."""
+        tokenizer = self.processor.tokenizer
+        answered = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
+        for row, chat in enumerate(chats):
+            prompt = self.processor.apply_chat_template(chat[:-1], add_generation_prompt=True, tokenize=False)
+            whole = self.processor.apply_chat_template(chat, tokenize=False)
+            tail = tokenizer(whole[len(prompt) :], add_special_tokens=False)["input_ids"]
+            end = int(batch["attention_mask"][row].nonzero().max()) + 1
+            start = end - len(tail)
+            if not whole.startswith(prompt) or batch["input_ids"][row, start:end].tolist() != tail:
+                raise InputError("the chat template rewrites earlier turns, expected {% generation %} marks in it")
+            stop = tail.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in tail else len(tail)
+            answered[row, start : start + stop] = True
+        return answered
+
+
+class PackedCollator:
+    """One row per view set with all its questions behind the shared views (`spatialvlm.training.packing`).
+
+    It wants a processor that gives every view the same number of tokens.
+    """
+
+    def __init__(self, processor: SpatialMosaicProcessor) -> None:
+        self.processor = processor
+        self.tokenizer = processor.tokenizer
+
+    def __call__(self, items: Sequence[ViewSet]) -> dict[str, Any]:
+        """Inputs with one row per item."""
+        pictures = [load_photo(path) for item in items for path in item.image_paths]
+        views = self.processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
+        num_views = torch.tensor([len(item.image_paths) for item in items])
+        rows = [self.tokenise(len(item.image_paths), item.labels, item.exchanges) for item in items]
+        return {"pixel_values": views, "num_views": num_views, **pack(rows, self.tokenizer.pad_token_id)}
+
+    def tokenise(self, num_views: int, labels: Sequence[str], exchanges: Sequence[Exchange]) -> list[TokenisedExchange]:
+        """The chats about the same views as token ids, with one placeholder token per visual token."""
+        views = [""] * num_views  # only the placeholders matter here
+        chats = [with_answer(build_messages(views, e.question, labels), e.answer) for e in exchanges]
+        encoded = self.tokenizer.apply_chat_template(
+            chats,
+            chat_template=self.processor.chat_template,
+            tokenize=True,
+            return_dict=True,
+            return_assistant_tokens_mask=True,
+        )
+        return [
+            self._expand(ids, answered, num_views)
+            for ids, answered in zip(encoded["input_ids"], encoded["assistant_masks"], strict=True)
+        ]
+
+    def _expand(self, ids: Sequence[int], answered: Sequence[int], num_views: int) -> TokenisedExchange:
+        image, count = self.processor.image_token_id, self.processor.tokens_per_image
+        if ids.count(image) != num_views:
+            raise InputError(
+                f"a question holds the text {self.processor.image_token!r}, expected none outside the views"
+            )
+        out_ids: list[int] = []
+        out_answered: list[bool] = []
+        for token, mark in zip(ids, answered, strict=True):
+            times = count if token == image else 1
+            out_ids += [token] * times
+            out_answered += [bool(mark)] * times
+        # what follows the answer (a newline) is never read
+        last = len(out_answered) - out_answered[::-1].index(True)
+        return TokenisedExchange(tuple(out_ids[:last]), tuple(out_answered[:last]))
+
+
+def build_collator(processor: ProcessorMixin, packing: Packing) -> Collator:
+    """The collator of that name.
+
+    Raises:
+        InputError: for packing with another processor than `SpatialMosaicProcessor`.
+    """
+    if packing == "none":
+        return PlainCollator(processor)
+    if not isinstance(processor, SpatialMosaicProcessor):
+        name = type(processor).__name__
+        raise InputError(f"data.packing is {packing!r}, expected 'none' for {name}: its views may vary in length")
+    return PackedCollator(processor)
