@@ -19,6 +19,8 @@ from qa_generation.errors import SceneError
 RIGID_TOLERANCE = 1e-3
 # larger than any camera of the supported datasets, small enough to keep a hostile file from filling the memory
 MAX_IMAGE_PIXELS = 64_000_000
+# the last bytes of a whole file
+_ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 
 
 def check_pose(matrix: Any, where: str) -> Float64[np.ndarray, " *shape"]:
@@ -104,3 +106,22 @@ def _as_float64(matrix: Any, where: str) -> Float64[np.ndarray, " *shape"]:
         return np.asarray(matrix, dtype=np.float64)
     except (TypeError, ValueError):
         raise SceneError(f"{where}: found {type(matrix).__name__} that is no matrix of numbers") from None
+
+
+def check_image_file(path: Path, size: tuple[int, int]) -> None:
+    """Raises `SceneError` for a picture that is missing, of another size, or cut off; reads its two ends only."""
+    check_file(path, f"a picture of {size[0]}x{size[1]}")
+    try:
+        with Image.open(path, formats=("JPEG", "PNG")) as image:
+            found, kind = check_size(image.size, str(path)), image.format
+    except SceneError:
+        raise
+    except Exception as error:  # as above
+        raise SceneError(f"{path}: picture cannot be decoded ({error}), expected a whole JPEG or PNG") from None
+    if found != tuple(size):
+        raise SceneError(f"{path}: picture is {found[0]}x{found[1]}, expected {size[0]}x{size[1]}")
+    ending = _ENDINGS[str(kind)]
+    with path.open("rb") as stream:
+        stream.seek(-min(len(ending), path.stat().st_size), io.SEEK_END)
+        if stream.read() != ending:
+            raise SceneError(f"{path}: picture is truncated, expected a whole {kind}")

@@ -1,4 +1,4 @@
-"""One synthetic room as data: surface, instances and rendered views."""
+"""From a seed to a whole room: plan, furniture, surface, cameras, light, pictures."""
 
 from __future__ import annotations
 
@@ -6,39 +6,102 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, UInt8
+from jaxtyping import Float64
 
 from qa_generation.scene import Instance, Mesh
+from qa_generation.seeding import generator
+from qa_generation.synthetic.cameras import draw_views
+from qa_generation.synthetic.content import RenderedView, SyntheticScene
+from qa_generation.synthetic.furnish import furnish
+from qa_generation.synthetic.layout import draw_room
+from qa_generation.synthetic.lighting import draw_lighting
+from qa_generation.synthetic.objects.item import Item
+from qa_generation.synthetic.placement import Arrangement
+from qa_generation.synthetic.render import Renderer, make_caster
+from qa_generation.synthetic.shell import build_shell
+from qa_generation.synthetic.style import draw_style
+from qa_generation.synthetic.surface import Surface, join
 
 
-@dataclass(frozen=True, eq=False)
-class RenderedView:
-    """One rendered photograph with what is known about every pixel; conventions as in `qa_generation.scene.View`.
+@dataclass(frozen=True)
+class RoomConfig:
+    """What one set of rooms has in common.
 
     Attributes:
-        rgb: picture.
-        depth_m: metres along z, 0 where nothing was hit.
-        instance: id of the instance seen, 0 for walls, floor, ceiling and nothing.
+        views: views per room.
+        size: (width, height) of the pictures, pixels.
+        samples: 1, or 4 for smooth edges.
     """
 
-    view_id: str
-    intrinsics: Float64[np.ndarray, "3 3"]
-    world_to_camera: Float64[np.ndarray, "4 4"]
-    size: tuple[int, int]
-    rgb: UInt8[np.ndarray, "height width 3"]
-    depth_m: Float32[np.ndarray, "height width"]
-    instance: Int32[np.ndarray, "height width"]
+    views: int = 24
+    size: tuple[int, int] = (640, 480)
+    samples: int = 1
 
 
-@dataclass(frozen=True, eq=False)
-class SyntheticScene:
-    """A whole room in memory. ``views`` has a length at once and renders an element when it is asked for.
+def scene_name(seed: int, index: int) -> str:
+    """Id of room ``index`` of a seed."""
+    return f"room_{seed}_{index:05d}"
 
-    No vertex is shared by two instances. Iterate over ``views`` once: nothing rendered is kept.
-    """
 
-    scene_id: str
-    seed: int
-    mesh: Mesh
-    instances: Mapping[int, Instance]
-    views: Sequence[RenderedView]
+def scene_rng(seed: int, index: int) -> np.random.Generator:
+    """The generator that decides everything about one room."""
+    return generator(seed, "synthetic room", str(index))
+
+
+def build_scene(
+    seed: int, index: int, config: RoomConfig, extra: Mapping[str, Sequence[Item]] | None = None
+) -> SyntheticScene:
+    """Room ``index`` of ``seed``, its views rendered when asked for; ``extra`` maps more categories to ready items."""
+    rng = scene_rng(seed, index)
+    style, room = draw_style(rng), draw_room(rng)
+    arrangement = furnish(room, style, rng, extra)
+    surface, mesh = _mesh(arrangement, build_shell(room, style, rng))
+    caster = make_caster(mesh)
+    lighting = draw_lighting(arrangement, rng)
+    intrinsics, poses = draw_views(arrangement, caster, config.views, config.size, rng)
+    renderer = Renderer(mesh, surface.colors, surface.normals, surface.glow, lighting, caster)
+    renderer.expose(intrinsics, poses, config.size)
+    instances = {
+        i: Instance(i, placed.item.category, placed.obb) for i, placed in enumerate(arrangement.placed, start=1)
+    }
+    views = LazyViews(renderer, intrinsics, poses, config)
+    return SyntheticScene(scene_name(seed, index), seed, mesh, instances, views)
+
+
+def _mesh(arrangement: Arrangement, shell: Surface) -> tuple[Surface, Mesh]:
+    """Shell and furniture as one surface; furniture carries ids 1, 2, ... in the order it was placed."""
+    parts = [shell, *(p.surface for p in arrangement.placed)]
+    surface = join(parts)
+    ids = np.repeat(np.arange(len(parts)), [len(p.triangles) for p in parts])
+    mesh = Mesh(
+        vertices=surface.vertices.astype(np.float32),
+        triangles=surface.triangles.astype(np.int32),
+        triangle_instances=ids.astype(np.int32),
+        vertex_colors=np.round(255 * np.clip(surface.colors, 0, 1)).astype(np.uint8),
+    )
+    return surface, mesh
+
+
+class LazyViews(Sequence[RenderedView]):
+    """The views of a room, each rendered when it is asked for."""
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        intrinsics: Float64[np.ndarray, "3 3"],
+        poses: Sequence[Float64[np.ndarray, "4 4"]],
+        config: RoomConfig,
+    ) -> None:
+        self._renderer, self._intrinsics, self._poses, self._config = renderer, intrinsics, poses, config
+
+    def __len__(self) -> int:
+        return len(self._poses)
+
+    def __getitem__(self, index: int) -> RenderedView:  # type: ignore[override]
+        pose = self._poses[index]
+        name = f"frame_{range(len(self))[index]:06d}"
+        rgb, depth, instance = self._renderer.render(self._intrinsics, pose, self._config.size, self._config.samples)
+        return RenderedView(name, self._intrinsics, pose, self._config.size, rgb, depth, instance)
+
+
+__all__ = ["LazyViews", "RenderedView", "RoomConfig", "SyntheticScene", "build_scene", "scene_name", "scene_rng"]

@@ -1,0 +1,1 @@
+"""Builders of furniture and small things: each returns an `Item` with varied proportions and colours."""
