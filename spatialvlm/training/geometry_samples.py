@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from spatialvlm.training.geometry_views import SceneViews
 from spatialvlm.training.seeding import numpy_generator
+
+PixelGrid = tuple[slice, slice]
+EVERY_PIXEL: PixelGrid = (slice(None), slice(None))
 
 
 @dataclass(frozen=True)
@@ -51,36 +54,65 @@ def draw_views(overlap: Float[np.ndarray, "views views"], sampling: Sampling, rn
     return chosen
 
 
-def camera_points(scene: SceneViews, view: int) -> Float[Tensor, "px px 3"]:
-    """Points of every pixel of a view in its own camera frame, metres; (0, 0, 0) where depth is missing."""
-    depth = scene.depth_m[view].float()
-    x, y = scene.rays_x[view][None, :] * depth, scene.rays_y[view][:, None] * depth
+def camera_points(
+    scene: SceneViews, view: int, pixels: PixelGrid = EVERY_PIXEL, mirrored: bool = False
+) -> Float[Tensor, "rows columns 3"]:
+    """Points of the selected pixels of a view in its own camera frame, metres; (0, 0, 0) where depth is missing.
+
+    With ``mirrored`` the pixels are counted in the picture turned left to right; the points are those of the true
+    world still.
+    """
+    rows, columns = pixels
+    depth, rays_x = scene.depth_m[view], scene.rays_x[view]
+    if mirrored:
+        depth, rays_x = depth.flip(1), rays_x.flip(0)
+    depth = depth[rows, columns].float()
+    x, y = rays_x[columns][None, :] * depth, scene.rays_y[view][rows][:, None] * depth
     return torch.stack([x, y, depth], dim=-1)
 
 
-def assemble(scene: SceneViews, views: Sequence[int], mirrored: bool = False) -> dict[str, Tensor]:
-    """One sample: ``pixel_values`` (views, px, px, 3) uint8, ``points`` (views, px, px, 3) metres in the frame of the
-    first view, ``valid`` (views, px, px), and ``overlap`` (views) with the first view.
+def assemble(
+    scene: SceneViews, views: Sequence[int], mirrored: bool = False, pixels: PixelGrid = EVERY_PIXEL
+) -> dict[str, Tensor]:
+    """One sample: pictures and, for the selected pixels, true points in the frame of the first view.
+
+    Returns:
+        ``pixel_values`` (views, px, px, 3) uint8; ``points`` (views, rows, columns, 3), metres; ``valid`` (views, rows,
+        columns); ``overlap`` (views), the share of the first view's points that each view sees.
 
     ``mirrored`` turns the world into its mirror image: every picture left to right, every x negated.
     """
     world_to_anchor = scene.world_to_camera[views[0]]
-    points = []
+    points, valid = [], []
     for view in views:
         to_anchor = (world_to_anchor @ torch.linalg.inv(scene.world_to_camera[view])).float()
-        points.append(camera_points(scene, view) @ to_anchor[:3, :3].T + to_anchor[:3, 3])
+        local = camera_points(scene, view, pixels, mirrored)
+        points.append(local @ to_anchor[:3, :3].T + to_anchor[:3, 3])
+        valid.append(local[..., 2] > 0)
     index = torch.as_tensor(views)
     images: UInt8[Tensor, "views px px 3"] = scene.images[index]
-    valid: Bool[Tensor, "views px px"] = scene.depth_m[index] > 0
     stacked = torch.stack(points)
     if mirrored:
-        images, valid = images.flip(2), valid.flip(2)
-        stacked = stacked.flip(2) * torch.tensor([-1.0, 1.0, 1.0])
-    return {"pixel_values": images, "points": stacked, "valid": valid, "overlap": scene.overlap[views[0], index]}
+        images, stacked = images.flip(2), stacked * torch.tensor([-1.0, 1.0, 1.0])
+    return {
+        "pixel_values": images,
+        "points": stacked,
+        "valid": torch.stack(valid),
+        "overlap": scene.overlap[views[0], index],
+    }
+
+
+def pixel_subset(stride: int, rng: np.random.Generator) -> PixelGrid:
+    """Every ``stride``-th row and column, from a random start."""
+    row, column = rng.integers(stride, size=2).tolist()
+    return slice(row, None, stride), slice(column, None, stride)
 
 
 class ViewSets(Dataset[dict[str, Tensor]]):
-    """Endless samples: number k depends on (seed, k) only, so any worker and any restart gives the same."""
+    """Endless samples: number k depends on (seed, k) only, so any worker and any restart gives the same.
+
+    A sample is asked for by its number or by (number, pixels), where ``pixels`` selects those that get true points.
+    """
 
     def __init__(self, scenes: Sequence[SceneViews], sampling: Sampling, seed: int, purpose: str) -> None:
         self.scenes, self.sampling, self.seed, self.purpose = scenes, sampling, seed, purpose
@@ -88,17 +120,18 @@ class ViewSets(Dataset[dict[str, Tensor]]):
         self.shares = counts.cumsum() / counts.sum()
         self.overlaps = [scene.overlap.numpy() for scene in scenes]
 
-    def __getitem__(self, number: int) -> dict[str, Tensor]:
+    def __getitem__(self, item: int | tuple[int, PixelGrid]) -> dict[str, Tensor]:
+        number, pixels = item if isinstance(item, tuple) else (item, EVERY_PIXEL)
         rng = numpy_generator(self.seed, self.purpose, number)
         index = min(int(np.searchsorted(self.shares, rng.random(), side="right")), len(self.scenes) - 1)
         views = draw_views(self.overlaps[index], self.sampling, rng)
-        return assemble(self.scenes[index], views, mirrored=bool(rng.random() < self.sampling.flip_share))
+        return assemble(self.scenes[index], views, bool(rng.random() < self.sampling.flip_share), pixels)
 
 
 def held_out_split(scenes: Sequence[SceneViews], share: float) -> tuple[list[SceneViews], list[SceneViews]]:
     """Scenes for training and held-out scenes, chosen by a hash of their ids; at least one of each where there are two.
 
-    Raises nothing: with a single scene both lists hold it.
+    A single scene is in both lists.
     """
     draws = [float(numpy_generator(0, "held out", scene.scene_id).random()) for scene in scenes]
     count = min(max(sum(draw < share for draw in draws), 1), len(scenes) - 1)

@@ -25,10 +25,10 @@ from geometry_encoders.reconstruction.dust3r.presets import PRESETS
 from geometry_encoders.reconstruction.losses import confidence_loss, divide, mean_distance
 from spatialvlm.training.command import run_recipe_command
 from spatialvlm.training.geometry_eval import geometry_errors
-from spatialvlm.training.geometry_samples import Sampling, ViewSets, held_out_split
+from spatialvlm.training.geometry_samples import PixelGrid, Sampling, ViewSets, held_out_split, pixel_subset
 from spatialvlm.training.geometry_views import ViewCacheKey, cached_views
 from spatialvlm.training.schedule import ScheduleName, learning_rate_factor, progress
-from spatialvlm.training.seeding import torch_generator
+from spatialvlm.training.seeding import numpy_generator, torch_generator
 from spatialvlm.training.vision_head import jitter_colours
 
 Normalise = Literal["metric", "scale"]
@@ -87,6 +87,7 @@ class Optimisation:
         max_grad_norm: gradients are clipped to this norm.
         normalise: ``metric`` trains on metres, ``scale`` divides prediction and truth by their own mean distance.
         alpha: reward for confidence.
+        pixel_stride: the loss looks at every so manyth row and column, from a start that changes with every step.
         colour_jitter: largest relative change of brightness, contrast and channel gains.
         precision: ``bf16`` computes under autocast, ``no`` in float32.
     """
@@ -101,6 +102,7 @@ class Optimisation:
     max_grad_norm: float = 1.0
     normalise: Normalise = "metric"
     alpha: float = 0.2
+    pixel_stride: int = 4
     colour_jitter: float = 0.2
     precision: Literal["bf16", "no"] = "bf16"
 
@@ -196,9 +198,15 @@ class GeometryPretraining:
             self.accelerator.num_processes,
         )
         samples = ViewSets(self.train, self.recipe.sampling, self.recipe.seed, "train")
-        steps = range(self.step, self.recipe.optimisation.max_steps)
-        numbers = [list(range(step * batch + rank, (step + 1) * batch, world)) for step in steps]
+        numbers = (
+            [(number, self.pixels(step)) for number in range(step * batch + rank, (step + 1) * batch, world)]
+            for step in range(self.step, self.recipe.optimisation.max_steps)
+        )
         yield from DataLoader(samples, batch_sampler=numbers, num_workers=self.recipe.data.load_workers)
+
+    def pixels(self, step: int) -> PixelGrid:
+        """The pixels that the loss of that step looks at."""
+        return pixel_subset(self.recipe.optimisation.pixel_stride, numpy_generator(self.recipe.seed, "pixels", step))
 
     def to_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The batch on the device with pictures (batch, views, 3, px, px) in 0-1."""
@@ -221,7 +229,7 @@ class GeometryPretraining:
         flat = jitter_colours(flat, settings.colour_jitter, generator)
         pixel_values = (flat * 2 - 1).unflatten(0, batch["valid"].shape[:2])
         with accelerator.autocast():
-            output = self.prepared(pixel_values)
+            output = self.prepared(pixel_values, pixels=self.pixels(self.step))
         predicted, points, valid = output.pointmaps, batch["points"], batch["valid"]
         if settings.normalise == "scale":
             predicted = divide(predicted, mean_distance(predicted, valid))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 
-from geometry_encoders.interface import GeometryEncoder, GeometryOutput, full_view_mask
+from geometry_encoders.interface import GeometryEncoder, GeometryOutput
 from geometry_encoders.reconstruction.dust3r.blocks import DecoderBlock, EncoderBlock
 from geometry_encoders.reconstruction.dust3r.configuration_dust3r import Dust3rConfig
 from geometry_encoders.reconstruction.dust3r.dpt_head import DPT, DPTHead
@@ -26,6 +26,8 @@ from geometry_encoders.reconstruction.dust3r.symmetry import interleave, is_symm
 Tokens = Float[Tensor, "batch tokens channels"]
 Positions = Int[Tensor, "batch tokens 2"]
 Layers = list[Tokens]
+PixelGrid = tuple[slice, slice]
+EVERY_PIXEL: PixelGrid = (slice(None), slice(None))
 
 
 def build_head(config: Dust3rConfig) -> LinearHead | DPTHead:
@@ -140,13 +142,16 @@ class Dust3rModel(PreTrainedModel, GeometryEncoder):
         layers1[-1], layers2[-1] = self.dec_norm(own1), self.dec_norm(own2)
         return layers1, layers2
 
-    def pointmap(self, head_number: int, layers: Sequence[Tokens], shape: tuple[int, int]) -> Pointmap:
+    def pointmap(
+        self, head_number: int, layers: Sequence[Tokens], shape: tuple[int, int], pixels: PixelGrid = EVERY_PIXEL
+    ) -> Pointmap:
         """Points and confidences of pictures of ``shape`` = (height, width) by head 1 or 2, always in float32."""
         head = self.downstream_head1 if head_number == 1 else self.downstream_head2
         grid = (shape[0] // self.patch_size, shape[1] // self.patch_size)
         dtype = next(head.parameters()).dtype
         with torch.autocast(layers[0].device.type, enabled=False):
             raw = head([layer.to(dtype) for layer in layers], grid).float()
+        raw = raw[..., pixels[0], pixels[1]]
         high = math.inf if self.config.conf_max is None else float(self.config.conf_max)
         confidence = confidence_from_raw(raw, self.config.conf_mode, float(self.config.conf_min), high)
         return points_from_raw(raw, self.config.depth_mode), confidence
@@ -202,37 +207,39 @@ class Dust3rModel(PreTrainedModel, GeometryEncoder):
         pixel_values: Float[Tensor, "batch views 3 height width"],
         view_mask: Bool[Tensor, "batch views"] | None = None,
         with_pointmaps: bool = True,
+        pixels: PixelGrid = EVERY_PIXEL,
     ) -> GeometryOutput:
         """Geometry of every sample in the frame of its first view, by pairing that view with each of the others.
 
         Every view is encoded once; the pairs (first view, view k) run as one batch. The first view's own outputs
         come from its pair with the next real view; a view that is alone is paired with itself. Real views must come
-        first in ``view_mask``. ``patch_tokens`` are the last decoder layer after ``dec_norm``.
+        first in ``view_mask``. ``patch_tokens`` are the last decoder layer after ``dec_norm``. ``pixels`` selects
+        rows and columns of the pointmaps, so that training can pay for a part of them only.
         """
-        mask = full_view_mask(pixel_values) if view_mask is None else view_mask.to(torch.bool)
+        mask = None if view_mask is None else view_mask.to(torch.bool)
         batch, views, _, height, width = pixel_values.shape
-        pixel_values = torch.where(mask[:, :, None, None, None], pixel_values, 0.0)
+        pixel_values = _zero_padding(pixel_values, mask)
         tokens, positions = self.encode(pixel_values.flatten(0, 1))
         positions = positions[:1]  # one grid for all
         tokens = tokens.unflatten(0, (batch, views))
         pairs = max(views - 1, 1)
         first = tokens[:, :1].expand(-1, pairs, -1, -1)
-        # padded views are replaced by the first view, so that a lone view meets itself whatever the padding
-        others = torch.where(mask[:, 1:, None, None], tokens[:, 1:], first) if views > 1 else first
+        others = tokens[:, 1:] if views > 1 else first
+        if mask is not None and views > 1:
+            # padded views are replaced by the first view, so that a lone view meets itself whatever the padding
+            others = torch.where(mask[:, 1:, None, None], others, first)
         layers1, layers2 = self.decode(first.flatten(0, 1), positions, others.flatten(0, 1), positions)
         own = [layer.unflatten(0, (batch, pairs))[:, 0] for layer in layers1]
         patch_tokens = _join_views(own[-1], layers2[-1], pairs, views)
         output = GeometryOutput(
-            patch_tokens=torch.where(mask[:, :, None, None], patch_tokens, 0.0),
+            patch_tokens=_zero_padding(patch_tokens, mask),
             grid=(height // self.patch_size, width // self.patch_size),
         )
         if with_pointmaps:
-            points1, confidence1 = self.pointmap(1, own, (height, width))
-            points2, confidence2 = self.pointmap(2, layers2, (height, width))
-            points = _join_views(points1, points2, pairs, views)
-            confidence = _join_views(confidence1, confidence2, pairs, views)
-            output.pointmaps = torch.where(mask[:, :, None, None, None], points, 0.0)
-            output.confidence = torch.where(mask[:, :, None, None], confidence, 0.0)
+            points1, confidence1 = self.pointmap(1, own, (height, width), pixels)
+            points2, confidence2 = self.pointmap(2, layers2, (height, width), pixels)
+            output.pointmaps = _zero_padding(_join_views(points1, points2, pairs, views), mask)
+            output.confidence = _zero_padding(_join_views(confidence1, confidence2, pairs, views), mask)
         return output
 
     def forward(
@@ -240,10 +247,11 @@ class Dust3rModel(PreTrainedModel, GeometryEncoder):
         pixel_values: Float[Tensor, "batch views 3 height width"],
         view_mask: Bool[Tensor, "batch views"] | None = None,
         with_pointmaps: bool = True,
+        pixels: PixelGrid = EVERY_PIXEL,
         **kwargs: Any,
     ) -> GeometryOutput:
         """Same as `encode_views`; further keyword arguments of training loops are ignored."""
-        return self.encode_views(pixel_values, view_mask, with_pointmaps)
+        return self.encode_views(pixel_values, view_mask, with_pointmaps, pixels)
 
 
 def true_shape_of(view: Mapping[str, Any]) -> Int[Tensor, "batch 2"]:
@@ -251,6 +259,11 @@ def true_shape_of(view: Mapping[str, Any]) -> Int[Tensor, "batch 2"]:
     image = view["img"]
     shape = view.get("true_shape")
     return torch.tensor(image.shape[-2:]).expand(len(image), 2) if shape is None else torch.as_tensor(shape)
+
+
+def _zero_padding(values: Tensor, mask: Bool[Tensor, "batch views"] | None) -> Float[Tensor, "batch views ..."]:
+    """``values`` with zeros in padded views; unlike a product this also removes what is not finite."""
+    return values if mask is None else torch.where(mask.view(*mask.shape, *[1] * (values.ndim - 2)), values, 0.0)
 
 
 def _join_views(own: Tensor, others: Tensor, pairs: int, views: int) -> Float[Tensor, "batch views ..."]:
