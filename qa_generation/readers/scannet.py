@@ -16,7 +16,7 @@ from qa_generation.errors import InputError, SceneError
 from qa_generation.readers.annotated_mesh import PlyMesh, read_ply_mesh, triangle_instances
 from qa_generation.readers.captures import Capture
 from qa_generation.readers.checks import check_intrinsics, check_pose, check_views
-from qa_generation.readers.picture_size import picture_size
+from qa_generation.readers.pictures import check_picture
 from qa_generation.readers.scannet_annotation import SegmentGroup, assign_vertices, read_groups, read_segments
 from qa_generation.readers.scannet_exported import find_exported, open_exported_capture
 from qa_generation.readers.scannet_info import axis_alignment, nearest_rigid, read_info
@@ -182,7 +182,7 @@ def _views(capture: Capture, alignment: Float64[np.ndarray, "4 4"]) -> tuple[tup
         if not np.isfinite(frame.camera_to_world).all():
             continue
         camera_to_world = alignment @ nearest_rigid(check_pose(frame.camera_to_world, frame.where))
-        size = picture_size(frame.image, frame.where)
+        size = check_picture(frame.image, frame.where)
         if size != capture.size:
             expected = f"{capture.size[0]}x{capture.size[1]}"
             raise SceneError(f"{frame.where}: picture is {size[0]}x{size[1]}, expected {expected} like the capture")

@@ -20,7 +20,7 @@ from qa_generation.errors import SceneError
 from qa_generation.readers.captures import Capture, CapturedFrame, choose_stride
 from qa_generation.readers.checks import check_file, check_intrinsics
 from qa_generation.readers.depth_grid import check_no_skew, read_png_depth, resample_depth, scale_intrinsics
-from qa_generation.readers.picture_size import picture_size
+from qa_generation.readers.pictures import check_picture
 from qa_generation.readers.scannet_info import calibrated_size, camera_matrix, read_matrix
 from qa_generation.scene import Blob
 
@@ -88,7 +88,7 @@ def open_exported_capture(folder: Path, info: Mapping[str, str], info_path: Path
         raise SceneError(f"{folder}: holds no exported color pictures, expected 0.jpg, 1.jpg ... in color/")
     step = choose_stride(len(files), stride)
     chosen = files[::step]
-    size = picture_size(Blob(chosen[0].color), str(chosen[0].color))
+    size = check_picture(Blob(chosen[0].color), str(chosen[0].color))
     color = _calibration(folder, info, info_path, "color")
     intrinsics = color.at(size)
     depth = _calibration(folder, info, info_path, "depth") if chosen[0].depth else color

@@ -16,7 +16,7 @@ from jaxtyping import Float64, Int32
 from PIL import Image
 
 from qa_generation.errors import InputError
-from qa_generation.synthetic.build import RenderedView, SyntheticScene
+from qa_generation.synthetic.content import RenderedView, SyntheticScene
 from qa_generation.writers.label_table import write_label_table
 from qa_generation.writers.scannet_mesh import vertex_instances, vertex_segments, write_label_ply, write_mesh_ply
 from qa_generation.writers.sens_writer import Sensor, SensorFrame, write_sens

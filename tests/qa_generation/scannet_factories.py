@@ -11,7 +11,7 @@ from PIL import Image
 
 from qa_generation.readers.scannet import ScanNetReader
 from qa_generation.scene import Mesh, Scene
-from qa_generation.synthetic.build import RenderedView, SyntheticScene
+from qa_generation.synthetic.content import RenderedView, SyntheticScene
 from qa_generation.writers.scannet import write_scannet_labels, write_scannet_scene
 from tests.qa_generation.factories import furnished_room
 

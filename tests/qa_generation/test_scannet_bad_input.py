@@ -74,6 +74,7 @@ BAD_FILES = [
     (SENS, edit_bytes(FIRST_FRAME - 12 - 16, struct.pack("<II", 161, 120)), "picture is 160x120, expected 161x120"),
     (SENS, edit_bytes(FIRST_FRAME, struct.pack("<f", 1.5)), "frame 0: pose is not rigid"),
     (SENS, edit_bytes(FIRST_FRAME + 96, bytes(64)), "frame 0: picture cannot be decoded"),
+    (SENS, lambda data: data.replace(b"\xff\xd9", b"\x00\x00", 1), "frame 0: picture is truncated"),
     (INFO, lambda data: b"", "file is empty"),
     (INFO, lambda data: b"\xff\xfe\x00", "cannot be read as text"),
     (INFO, lambda data: data.replace(b"axisAlignment = ", b"axisAlignment = 1.0 "), "holds 17 numbers, expected 16"),
@@ -171,6 +172,7 @@ BAD_EXPORTS = [
     ("depth/2.png", None, "holds no depth of frame 2"),
     ("color/1.jpg", b"not a picture", "picture cannot be decoded"),
     ("color/1.jpg", b"", "file is empty"),
+    ("color/1.jpg", slice(-40), "picture is truncated, expected a whole JPEG"),
     ("color/01.jpg", b"twice", "01.jpg and 1.jpg are both frame 1"),
     ("intrinsic/intrinsic_color.txt", b"0 0 79.5 0 0 0 59.5 0 0 0 1 0 0 0 0 1", "focal length is"),
     ("intrinsic/intrinsic_color.txt", b"1 2 3", "holds 3 numbers, expected 16"),
@@ -179,13 +181,13 @@ BAD_EXPORTS = [
 
 @pytest.mark.parametrize(("name", "content", "message"), BAD_EXPORTS)
 def test_bad_exported_file_is_named(
-    exported: Path, tmp_path: Path, name: str, content: bytes | None, message: str
+    exported: Path, tmp_path: Path, name: str, content: bytes | slice | None, message: str
 ) -> None:
     path = copy_dataset(exported, tmp_path / "data") / name
     if content is None:
         path.unlink()
     else:
-        path.write_bytes(content)
+        path.write_bytes(path.read_bytes()[content] if isinstance(content, slice) else content)
     expect_error(tmp_path / "data", message, path.parent.name)
 
 

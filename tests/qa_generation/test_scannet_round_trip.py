@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 from PIL import Image
 from scipy.ndimage import map_coordinates
 
+from qa_generation.errors import InputError
 from qa_generation.readers.base import open_reader
 from qa_generation.readers.scannet import ScanNetReader
-from qa_generation.scene import Scene, View
-from qa_generation.synthetic.build import SyntheticScene
+from qa_generation.scene import Blob, Scene, View
+from qa_generation.synthetic.content import SyntheticScene
+from qa_generation.visibility import annotate
 from qa_generation.writers.scannet import scan_alignment, write_scannet_scene
 from tests.qa_generation.scannet_factories import (
     NAME,
@@ -152,6 +155,17 @@ def test_exported_frames_give_the_same_scene(
     np.testing.assert_array_equal(exported.mesh.triangle_instances, scene.mesh.triangle_instances)
 
 
+def test_visibility_is_that_of_the_room(room: SyntheticScene, scene: Scene) -> None:
+    original = Scene("room", "synthetic", _views_of(room), room.instances, lambda: room.mesh)
+    ours, theirs = annotate(scene), annotate(original)
+    assert ours.instance_ids == theirs.instance_ids
+    # poses went through float32, so single pixels on an edge may change hands
+    for name in ("visible_pixels", "frame_pixels", "canvas_pixels"):
+        counts, expected = getattr(ours, name), getattr(theirs, name)
+        assert np.abs(counts - expected).max() <= 3
+    np.testing.assert_allclose(ours.overlap, theirs.overlap, atol=0.5)
+
+
 def test_root_may_be_the_folder_of_scans(dataset: Path) -> None:
     reader = ScanNetReader(dataset / "scans")
     assert reader.scene_ids() == [NAME]
@@ -165,10 +179,6 @@ def test_writing_twice_gives_the_same_bytes(room: SyntheticScene, dataset: Path,
 
 
 def test_writer_refuses_a_vertex_of_two_instances(room: SyntheticScene, tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    from qa_generation.errors import InputError
-
     triangles = room.mesh.triangles.copy()
     triangles[12, 0] = 0
     spoiled = replace(room, mesh=replace(room.mesh, triangles=triangles))
@@ -185,6 +195,11 @@ def test_aggregation_has_several_segments_for_objects_of_several_pieces(room: Sy
     assert [group["objectId"] for group in groups] == list(range(10))
     claimed = {segment for group in groups for segment in group["segments"]}
     assert claimed < set(segments), "walls and floor must stay without an owner"
+
+
+def _views_of(room: SyntheticScene) -> tuple[View, ...]:
+    nowhere = Blob(Path("none"))
+    return tuple(View(v.view_id, nowhere, v.intrinsics, v.world_to_camera, v.size) for v in room.views)
 
 
 def depth_disagreement_m(first: View, second: View) -> float:
