@@ -48,7 +48,7 @@ class PlainCollator:
                 messages = build_messages(pictures, exchange.question, item.labels)
                 chats.append(with_answer(messages, exchange.answer))
         marked = "{% generation %}" in str(self.processor.chat_template).replace("{%-", "{%").replace("-%}", "%}")
-        inputs = self.processor.apply_chat_template(
+        inputs: Any = self.processor.apply_chat_template(
             chats,
             tokenize=True,
             return_dict=True,
@@ -56,7 +56,7 @@ class PlainCollator:
             return_assistant_tokens_mask=marked,
             processor_kwargs={"padding": True, "padding_side": "right"},
         )
-        batch: dict[str, Any] = {**inputs}
+        batch: dict[str, Any] = dict(inputs.items())
         answered = batch.pop("assistant_masks").bool() if marked else self._answered(chats, batch)
         labels = torch.where(answered, batch["input_ids"], IGNORED)
         return {**batch, **(label_inputs(labels) if self.crop_labels else {"labels": labels})}

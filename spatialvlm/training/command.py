@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from transformers.utils.logging import disable_progress_bar
+
 from spatialvlm.cli import is_input_error
 from spatialvlm.training.recipe import load_recipe
 
@@ -29,6 +31,8 @@ def run_recipe_command(
     parser.add_argument("recipe", type=Path, help="YAML file, see recipes/")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="values that replace the recipe's")
     options = parser.parse_args(arguments)
+    if not sys.stderr.isatty():
+        disable_progress_bar()
     try:
         run(load_recipe(schema, options.recipe, options.overrides))
     except KeyboardInterrupt:
@@ -37,5 +41,12 @@ def run_recipe_command(
     except Exception as error:
         if os.environ.get("SPATIALVLM_TRACEBACK") or not is_input_error(error):
             raise
-        print(f"spatialvlm: {error}", file=sys.stderr)
+        print(f"spatialvlm: {one_sentence(error)}", file=sys.stderr)
         sys.exit(2)
+
+
+def one_sentence(error: Exception) -> str:
+    """The message of the error; loader workers wrap it into their traceback, of which it is the last line."""
+    text = str(error).strip()
+    last = text.splitlines()[-1] if text else ""
+    return last.partition("InputError: ")[2] or last

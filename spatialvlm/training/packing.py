@@ -1,8 +1,8 @@
 """Many questions about the same views behind one shared prefix: the layout of tokens and what may see what.
 
 Row layout: ``prefix (P) | block 0 (B) | block 1 (B) | ...``. The prefix holds the views; a block holds one question
-with its answer. A token sees the prefix and the earlier tokens of its own block; positions go on from the end of the prefix
-in every block. So each question is computed exactly as if it stood alone, and the views are computed once.
+with its answer. A token sees the prefix and the earlier tokens of its own block; in every block positions go on from
+the end of the prefix. So each question is computed exactly as if it stood alone, and the views are computed once.
 Prefix and blocks are padded on the right.
 """
 
@@ -75,9 +75,10 @@ def pack(rows: Sequence[Sequence[TokenisedExchange]], pad_token_id: int) -> dict
 
 
 def label_inputs(labels: Int[Tensor, "rows length"]) -> dict[str, Tensor]:
-    """``logits_to_keep``: positions whose next token is learned in some row; ``shift_labels`` (= ``labels``): those tokens.
+    """``logits_to_keep``, the positions whose next token is learned in some row, and ``shift_labels``, those tokens.
 
-    So the language head, the largest layer of a small model, skips everything else; the loss stays the same.
+    ``labels`` are the same again, as models ask for them. The language head, the largest layer of a small model, then
+    skips all other positions; the loss stays the same.
     """
     following = torch.cat([labels[:, 1:], labels.new_full((len(labels), 1), IGNORED)], dim=1)
     kept = (following != IGNORED).any(0).nonzero().squeeze(1)

@@ -10,19 +10,28 @@ from functools import partial
 from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Protocol, cast
 
 import numpy as np
-from jaxtyping import Float16, Float32, Int, UInt8
+from jaxtyping import Float16, Float32, Int, Int32, Shaped, UInt8
 from numpy.lib.format import open_memmap
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from geometry_encoders.errors import InputError
 from qa_generation.errors import InputError as SceneInputError
-from qa_generation.readers.base import open_reader
+from qa_generation.readers.base import SceneReader, open_reader
 
 BACKGROUND = 0  # label of walls, floors and whatever belongs to no instance
 MAX_CATEGORIES = 254  # labels are stored in one byte
+
+
+class LabelledReader(SceneReader, Protocol):
+    """A reader that also knows the instance seen by every pixel."""
+
+    def read_instance_ids(self, scene_id: str, view_id: str) -> Int32[np.ndarray, "height width"]:
+        """Instance ids of a view, 0 = none."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -95,10 +104,19 @@ def _open_picture(data: bytes, name: Path) -> Image.Image:
         raise InputError(f"{name}: the picture is truncated or damaged ({error}), expected JPEG or PNG") from error
 
 
+def _nearest(values: Shaped[np.ndarray, "height width"], side: int) -> Shaped[np.ndarray, "side side"]:
+    """The map squeezed to a square by picking the value in the middle of each target pixel."""
+    height, width = values.shape
+    rows = ((np.arange(side) + 0.5) * height / side).astype(int)
+    columns = ((np.arange(side) + 0.5) * width / side).astype(int)
+    return values[rows[:, None], columns]
+
+
 def _read_view_labels(
     root: Path, scene_id: str, category_index: dict[str, int], grid: LabelGrid
 ) -> Iterator[tuple[UInt8[np.ndarray, "px px 3"], UInt8[np.ndarray, "c c"], Float16[np.ndarray, "c c"]]]:
-    scene = open_reader("synthetic", root).read(scene_id)
+    reader = cast(LabelledReader, open_reader("synthetic", root))
+    scene = reader.read(scene_id)
     lookup = np.zeros(max(scene.instances, default=0) + 1, dtype=np.int64)
     for instance_id, instance in scene.instances.items():
         lookup[instance_id] = 1 + category_index[instance.category]
@@ -116,8 +134,7 @@ def _read_view_labels(
         depth_m = view.read_depth() if view.read_depth is not None else None
         if depth_m is None:
             raise InputError(f"{root / scene_id}: view {view.view_id} has no depth, expected depth/{view.view_id}.png")
-        depth = np.asarray(Image.fromarray(depth_m.astype(np.float32)).resize(size, Image.Resampling.NEAREST))
-        labels, log_depth = majority_labels(lookup[instances], depth, grid.cell_px)
+        labels, log_depth = majority_labels(lookup[instances], _nearest(depth_m, grid.image_px), grid.cell_px)
         yield np.asarray(picture.resize(size, Image.Resampling.BICUBIC)), labels, log_depth
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int32
 from PIL import Image
 
 from qa_generation.errors import SceneError
@@ -53,6 +53,13 @@ class BoxReader:
     def scene_ids(self) -> Sequence[str]:
         """Folder names, sorted."""
         return sorted(path.name for path in self.root.iterdir())
+
+    def read_instance_ids(self, scene_id: str, view_id: str) -> Int32[np.ndarray, "height width"]:
+        """Instance ids of a view."""
+        path = self.root / scene_id / "instance" / f"{view_id}.png"
+        if not path.is_file():
+            raise SceneError(f"{path}: no such file, expected instance ids")
+        return np.asarray(Image.open(path)).astype(np.int32)
 
     def read(self, scene_id: str) -> Scene:
         """One room."""
