@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int32, Int64
+from jaxtyping import Bool, Float, Float32, Float64, Int32, Int64, UInt8
 
 from qa_generation.errors import SceneError
 from qa_generation.raycast import NEAR_M
 
-MAX_SAMPLES = 20_000_000  # some 8,000 square metres at 2 cm; more means that the units are wrong
+MAX_SAMPLES = 10_000_000  # 4,000 square metres at 2 cm; more means that the units are wrong
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +22,12 @@ class SurfaceSamples:
     """Points on the instances of a scene, with the voxel each lies in.
 
     Attributes:
-        points: world metres, grouped by column.
+        points: world metres, grouped by column; the first axis is x, y, z.
         columns: instance (table column) of every point.
         voxels: voxel of every point, numbered 0 .. voxel_count - 1 over the scene.
     """
 
-    points: Float32[np.ndarray, "points 3"]
+    points: Float32[np.ndarray, "3 points"]
     columns: Int32[np.ndarray, " points"]
     voxels: Int32[np.ndarray, " points"]
     voxel_count: int
@@ -41,6 +41,9 @@ def sample_instances(
     Raises:
         SceneError: the surface is so large that metres cannot be meant.
     """
+    if not len(corners):
+        nothing = np.empty(0, dtype=np.int32)
+        return SurfaceSamples(np.empty((3, 0), dtype=np.float32), nothing, nothing, 0)
     points, owner = sample_triangles(corners, voxel_m)
     order = np.argsort(columns[owner], kind="stable")
     points, owner = points[order], owner[order]
@@ -50,7 +53,10 @@ def sample_instances(
     keys = (cells[:, 0] * ny + cells[:, 1]) * nz + cells[:, 2]
     occupied, voxels = np.unique(keys, return_inverse=True)
     return SurfaceSamples(
-        points.astype(np.float32), columns[owner].astype(np.int32), voxels.astype(np.int32), len(occupied)
+        np.ascontiguousarray(points.T, dtype=np.float32),
+        columns[owner].astype(np.int32),
+        voxels.astype(np.int32),
+        len(occupied),
     )
 
 
@@ -94,26 +100,25 @@ def _expand(counts: Int64[np.ndarray, " groups"]) -> tuple[np.ndarray, np.ndarra
 
 
 def visible_points(
-    points: Float32[np.ndarray, "points 3"],
+    points: Float[np.ndarray, "3 points"],
     intrinsics: Float64[np.ndarray, "3 3"],
     world_to_camera: Float64[np.ndarray, "4 4"],
     depth_m: Float32[np.ndarray, "height width"],
     tolerance_m: float,
     tolerance_ratio: float,
-) -> Bool[np.ndarray, " points"]:
-    """Which points a view sees: in front, in the frame, and at most max(tolerance_m, tolerance_ratio z) behind the
-    depth map (specs 4.3). A pixel without depth (0) sees nothing."""
+) -> Int64[np.ndarray, " visible"]:
+    """Numbers of the points that a view sees: in front, in the frame, and at most max(tolerance_m, tolerance_ratio z)
+    behind the depth map (specs 4.3). A pixel without depth (0) sees nothing."""
     height, width = depth_m.shape
-    camera = points @ world_to_camera[:3, :3].T + world_to_camera[:3, 3]
-    front = np.flatnonzero(camera[:, 2] > NEAR_M)
-    z = camera[front, 2]
-    pixel = np.floor((camera[front] / z[:, None]) @ intrinsics[:2].T + 0.5)
-    inside = ((pixel >= 0) & (pixel < (width, height))).all(axis=1)
-    column, row = pixel[inside].astype(np.int64).T
-    z, surface = z[inside], depth_m[row, column]
-    seen = np.zeros(len(points), dtype=bool)
-    seen[front[inside]] = (surface > 0) & (z <= surface + np.maximum(tolerance_m, tolerance_ratio * z))
-    return seen
+    projection = intrinsics @ world_to_camera[:3]
+    x, y, z = projection[:, :3] @ points + projection[:, 3:]
+    front = z > NEAR_M
+    z_safe = np.where(front, z, 1.0)
+    u, v = x / z_safe + 0.5, y / z_safe + 0.5  # pixel centres are at integers, so pixel 0 reaches from 0 to 1 here
+    inside = np.flatnonzero(front & (u >= 0) & (u < width) & (v >= 0) & (v < height))
+    surface = depth_m[v[inside].astype(np.int64), u[inside].astype(np.int64)]
+    z = z[inside]
+    return inside[(surface > 0) & (z <= surface + np.maximum(tolerance_m, tolerance_ratio * z))]
 
 
 def seen_voxels(
@@ -128,17 +133,16 @@ def seen_voxels(
     """The voxels that hold a visible point of an instance which has at least one pixel in the view."""
     candidates = np.flatnonzero(columns_in_view[samples.columns])
     seen = visible_points(
-        samples.points[candidates], intrinsics, world_to_camera, depth_m, tolerance_m, tolerance_ratio
+        samples.points[:, candidates], intrinsics, world_to_camera, depth_m, tolerance_m, tolerance_ratio
     )
     voxels = np.zeros(samples.voxel_count, dtype=bool)
     voxels[samples.voxels[candidates[seen]]] = True
     return voxels
 
 
-def overlap_percent(packed: np.ndarray) -> Float64[np.ndarray, "views views"]:
-    """100 IoU of every pair of rows of packed bits (views, bytes); two empty sets share 0, a view with itself 100."""
-    padding = -packed.shape[1] % 8
-    words = np.pad(packed, ((0, 0), (0, padding))).view(np.uint64)
+def overlap_percent(packed: UInt8[np.ndarray, "views bytes"]) -> Float64[np.ndarray, "views views"]:
+    """100 IoU of every pair of rows of packed bits (``np.packbits``); two empty sets share 0, a view with itself 100."""
+    words = np.pad(packed, ((0, 0), (0, 8 - packed.shape[1] % 8))).view(np.uint64)
     views = len(words)
     shared = np.zeros((views, views), dtype=np.int64)
     for i in range(views):

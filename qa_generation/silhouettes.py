@@ -29,7 +29,8 @@ from qa_generation.raycast import NEAR_M
 MARGIN_PX = 0.01
 _SPANS_PER_BATCH = 1 << 17  # bounds the memory of one batch of triangles to some tens of megabytes
 
-Settle = Callable[[int, Int64[np.ndarray, "pixels 2"]], Bool[np.ndarray, " pixels"]]
+# (columns, (x, y) frame pixels) -> whether each pixel's ray meets its column alone
+Settle = Callable[[Int64[np.ndarray, " pixels"], Int64[np.ndarray, "pixels 2"]], Bool[np.ndarray, " pixels"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ def silhouette_counts(
         columns: instance (table column) of every triangle.
         intrinsics: pinhole matrix of the frame's pixel grid.
         winners: column that wins each pixel of the frame in the full scene, -1 for none.
-        settle: casts the rays through (x, y) frame pixels against one column alone and tells which hit.
+        settle: casts rays; called once with all pixels in doubt, sorted by column.
     """
     height, width = winners.shape
     canvas_width, canvas_height = 3 * width, 3 * height
@@ -79,12 +80,11 @@ def silhouette_counts(
 
     line, x = unpack_pixels(outside(np.unique(np.concatenate(doubtful)), spans))
     column, y = np.divmod(line, canvas_height)
-    candidates = np.stack([x - width, y - height], axis=-1)
-    for chosen in np.unique(column):
-        hit = candidates[column == chosen]
-        hit = hit[settle(int(chosen), hit)]
-        canvas_pixels[chosen] += len(hit)
-        frame_pixels[chosen] += np.count_nonzero(((hit >= 0) & (hit < (width, height))).all(axis=1))
+    x, y = x - width, y - height
+    hit = settle(column, np.stack([x, y], axis=-1))
+    hit_in_frame = hit & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    canvas_pixels += np.bincount(column[hit], minlength=column_count)
+    frame_pixels += np.bincount(column[hit_in_frame], minlength=column_count)
     return frame_pixels, canvas_pixels
 
 

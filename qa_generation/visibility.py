@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32, Int64
+from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt8
 
 from qa_generation.errors import InputError
-from qa_generation.overlap import overlap_percent, sample_instances, seen_voxels
+from qa_generation.overlap import SurfaceSamples, overlap_percent, sample_instances, seen_voxels
 from qa_generation.pixel_spans import runs_of
 from qa_generation.raycast import RayCaster, Region, pixel_rays, ray_origin, scale_intrinsics, view_rays
 from qa_generation.scene import Scene, View
@@ -47,6 +47,11 @@ class VisibilityConfig:
             raise InputError(f"visibility max_side is {self.max_side}, expected 1 to {MAX_GRID_SIDE} pixels")
         if not self.voxel_m > 0:
             raise InputError(f"visibility voxel_m is {self.voxel_m}, expected a positive length in metres")
+        if not min(self.depth_tolerance_m, self.depth_tolerance_ratio) >= 0:
+            raise InputError(
+                f"visibility depth tolerances are {self.depth_tolerance_m} m and {self.depth_tolerance_ratio}, "
+                "expected 0 or more"
+            )
 
     @classmethod
     def outdoor(cls) -> VisibilityConfig:
@@ -108,50 +113,57 @@ def annotate(scene: Scene, config: VisibilityConfig | None = None) -> Visibility
     check_scene(scene)
     size = _grid_size(scene.views[0].size, config.max_side)
     surface = _Surface.of_scene(scene, config.threads)
-    instance_ids = tuple(sorted(scene.instances))
-    samples = (
-        sample_instances(surface.vertices[surface.triangles.T], surface.columns, config.voxel_m)
-        if instance_ids
-        else None
-    )
-    shape = (len(scene.views), len(instance_ids))
-    visible, frame, canvas = (np.zeros(shape, dtype=np.int32) for _ in range(3))
-    boxes = np.full((*shape, 4), -1, dtype=np.int32)
-    centroid_depth, median_depth = np.zeros(shape, dtype=np.float32), np.zeros(shape[0], dtype=np.float32)
-    packed = []
-    for row, view in enumerate(scene.views):
-        intrinsics = scale_intrinsics(view.intrinsics, view.size, size)
-        rays = view_rays(intrinsics, view.world_to_camera, Region.frame(size))
-        depth_m, triangle = surface.caster.first_hits(rays)
-        winners = surface.column_of_triangle[triangle]
-        frame[row], canvas[row] = _silhouettes(surface, view, intrinsics, winners)
-        visible[row], boxes[row], centroid_depth[row] = _seen(winners, depth_m, len(instance_ids))
-        hit = depth_m[depth_m > 0]
-        median_depth[row] = np.median(hit) if len(hit) else 0.0
-        if samples is not None:
-            seen = seen_voxels(
-                samples,
-                visible[row] > 0,
-                intrinsics,
-                view.world_to_camera,
-                depth_m,
-                config.depth_tolerance_m,
-                config.depth_tolerance_ratio,
-            )
-            packed.append(np.packbits(seen))
-    overlap = overlap_percent(np.stack(packed)) if packed else 100.0 * np.eye(shape[0])
+    samples = sample_instances(surface.vertices[surface.triangles.T], surface.columns, config.voxel_m)
+    rows = [_annotate_view(view, size, surface, samples, config) for view in scene.views]
     return VisibilityTable(
-        scene.scene_id,
-        tuple(view.view_id for view in scene.views),
-        instance_ids,
-        size,
-        visible,
-        frame,
-        canvas,
-        boxes,
-        centroid_depth,
-        median_depth,
-        overlap,
+        scene_id=scene.scene_id,
+        view_ids=tuple(view.view_id for view in scene.views),
+        instance_ids=tuple(sorted(scene.instances)),
+        size=size,
+        visible_pixels=np.stack([row.visible_pixels for row in rows]).astype(np.int32),
+        frame_pixels=np.stack([row.frame_pixels for row in rows]).astype(np.int32),
+        canvas_pixels=np.stack([row.canvas_pixels for row in rows]).astype(np.int32),
+        boxes=np.stack([row.boxes for row in rows]),
+        centroid_depth=np.stack([row.centroid_depth for row in rows]).astype(np.float32),
+        median_depth=np.array([row.median_depth for row in rows], dtype=np.float32),
+        overlap=overlap_percent(np.stack([row.packed_voxels for row in rows])),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _ViewRow:
+    """One row of the table, and the voxels that the view sees as packed bits."""
+
+    visible_pixels: Int64[np.ndarray, " columns"]
+    frame_pixels: Int64[np.ndarray, " columns"]
+    canvas_pixels: Int64[np.ndarray, " columns"]
+    boxes: Int32[np.ndarray, "columns 4"]
+    centroid_depth: Float64[np.ndarray, " columns"]
+    median_depth: float
+    packed_voxels: UInt8[np.ndarray, " bytes"]
+
+
+def _annotate_view(
+    view: View, size: tuple[int, int], surface: _Surface, samples: SurfaceSamples, config: VisibilityConfig
+) -> _ViewRow:
+    intrinsics = scale_intrinsics(view.intrinsics, view.size, size)
+    depth_m, triangle = surface.caster.first_hits(view_rays(intrinsics, view.world_to_camera, Region.frame(size)))
+    winners = surface.column_of_triangle[triangle]
+    visible_pixels, boxes, centroid_depth = _seen(winners, depth_m, surface.column_count)
+    frame_pixels, canvas_pixels = _silhouettes(surface, view, intrinsics, winners)
+    voxels = seen_voxels(
+        samples,
+        visible_pixels > 0,
+        intrinsics,
+        view.world_to_camera,
+        depth_m,
+        config.depth_tolerance_m,
+        config.depth_tolerance_ratio,
+    )
+    hit_m = depth_m[depth_m > 0]
+    median_depth = float(np.median(hit_m)) if len(hit_m) else 0.0
+    return _ViewRow(
+        visible_pixels, frame_pixels, canvas_pixels, boxes, centroid_depth, median_depth, np.packbits(voxels)
     )
 
 
@@ -160,8 +172,15 @@ def _silhouettes(
 ) -> tuple[Int64[np.ndarray, " columns"], Int64[np.ndarray, " columns"]]:
     """#A and #A+ of all instances in one view."""
 
-    def settle(column: int, pixels: Int64[np.ndarray, "pixels 2"]) -> Bool[np.ndarray, " pixels"]:
-        return surface.caster_of(column).hits(pixel_rays(intrinsics, view.world_to_camera, pixels))
+    def settle(
+        columns: Int64[np.ndarray, " pixels"], pixels: Int64[np.ndarray, "pixels 2"]
+    ) -> Bool[np.ndarray, " pixels"]:
+        rays = pixel_rays(intrinsics, view.world_to_camera, pixels)
+        hit = np.zeros(len(columns), dtype=bool)
+        for column in np.unique(columns):
+            mine = slice(*np.searchsorted(columns, [column, column + 1]))
+            hit[mine] = surface.caster_of(column).hits(rays[mine])
+        return hit
 
     # from the origin the rays really start at, so that projection and rays agree far below the margin
     relative = surface.vertices.astype(np.float64) - ray_origin(view.world_to_camera)
