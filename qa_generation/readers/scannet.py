@@ -73,7 +73,8 @@ class ScanNetReader:
         self.label_column = label_column
 
     def scene_ids(self) -> list[str]:
-        """Ids of all scans, sorted; raises ``InputError`` when there are none."""
+        """Ids of all scans, sorted; raises ``InputError`` when there are none, or the label table cannot serve."""
+        _ = self._labels
         if not self._folders:
             raise InputError(f"{self.root}: holds no ScanNet scan, expected scans/scene0000_00 or scene0000_00")
         return list(self._folders)

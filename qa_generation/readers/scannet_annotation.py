@@ -14,7 +14,7 @@ from jaxtyping import Int32, Int64
 from qa_generation.errors import SceneError
 from qa_generation.readers.checks import check_file
 
-# this scan's published list of groups holds everything twice
+# this scan's published list of groups holds every object twice
 DOUBLED_SCENE = "scene0217_00"
 
 
@@ -59,8 +59,8 @@ def read_groups(path: Path, scene_id: str) -> list[SegmentGroup]:
     if not isinstance(entries, list) or not entries:
         raise SceneError(f"{path}: has no segGroups, expected at least one annotated object")
     groups = [_group(entry, f"{path}: segGroups[{position}]") for position, entry in enumerate(entries)]
-    if scene_id == DOUBLED_SCENE or _is_doubled(groups):
-        groups = groups[: (len(groups) + 1) // 2]
+    if _is_doubled(groups, scene_id):
+        groups = groups[: len(groups) // 2]
     seen: set[int] = set()
     for group in groups:
         if group.object_id in seen:
@@ -114,9 +114,14 @@ def _is_index(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= np.iinfo(np.int64).max
 
 
-def _is_doubled(groups: Sequence[SegmentGroup]) -> bool:
+def _is_doubled(groups: Sequence[SegmentGroup], scene_id: str) -> bool:
     half, odd = divmod(len(groups), 2)
-    return not odd and [g.segments for g in groups[:half]] == [g.segments for g in groups[half:]]
+    if odd:
+        return False
+    first, second = ([group.segments for group in part] for part in (groups[:half], groups[half:]))
+    if scene_id == DOUBLED_SCENE:  # known to be doubled, unless it comes mended
+        return not {s for segments in first for s in segments}.isdisjoint(s for segments in second for s in segments)
+    return first == second
 
 
 def _read_json(path: Path, what: str) -> dict[str, Any]:

@@ -39,16 +39,19 @@ NYU40_BY_WORD: Mapping[str, str] = {
     "floor lamp": "lamp",
     "table lamp": "lamp",
     "desk lamp": "lamp",
+    "ceiling lamp": "lamp",
     "book": "books",
     "backpack": "bag",
     "suitcase": "bag",
     "rug": "floor mat",
     "carpet": "floor mat",
     "cushion": "pillow",
+    "bed pillow": "pillow",
     "painting": "picture",
     "refrigerator": "refridgerator",
     "fridge": "refridgerator",
     "bench": "otherfurniture",
+    "ottoman": "otherfurniture",
 }
 
 

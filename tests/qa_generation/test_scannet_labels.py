@@ -90,6 +90,20 @@ def test_raw_labels_need_no_table(dataset: Path, tmp_path: Path) -> None:
     assert ScanNetReader(tmp_path / "data").read(NAME).instances[2].category == "chair"
 
 
+def test_mended_list_of_the_doubled_scan_stays_whole(tmp_path: Path) -> None:
+    groups = [{"id": i, "objectId": i, "segments": [i], "label": "chair"} for i in range(4)]
+    path = tmp_path / "scene0217_00.aggregation.json"
+    path.write_text(json.dumps({"segGroups": groups}))
+    assert len(read_groups(path, "scene0217_00")) == 4
+
+
+def test_broken_table_is_told_before_any_scan_is_read(dataset: Path, tmp_path: Path) -> None:
+    copy_dataset(dataset, tmp_path / "data")
+    (tmp_path / "data" / TABLE).write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="cannot be read as a table"):
+        ScanNetReader(tmp_path / "data").scene_ids()
+
+
 @pytest.mark.parametrize("scene_id", ["scene0217_00", "scene0003_01"])
 def test_doubled_list_of_groups_counts_once(tmp_path: Path, scene_id: str) -> None:
     groups: list[dict[str, Any]] = [

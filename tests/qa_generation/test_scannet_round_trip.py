@@ -16,6 +16,7 @@ from qa_generation.errors import InputError
 from qa_generation.readers.base import open_reader
 from qa_generation.readers.scannet import ScanNetReader
 from qa_generation.scene import Blob, Scene, View
+from qa_generation.synthetic.build import RoomConfig, build_scene
 from qa_generation.synthetic.content import SyntheticScene
 from qa_generation.visibility import annotate
 from qa_generation.writers.scannet import scan_alignment, write_scannet_scene
@@ -164,6 +165,18 @@ def test_visibility_is_that_of_the_room(room: SyntheticScene, scene: Scene) -> N
         counts, expected = getattr(ours, name), getattr(theirs, name)
         assert np.abs(counts - expected).max() <= 3
     np.testing.assert_allclose(ours.overlap, theirs.overlap, atol=0.5)
+
+
+def test_procedural_room_comes_back(tmp_path: Path) -> None:
+    room = build_scene(seed=3, index=0, config=RoomConfig(views=4, size=SIZE))
+    read = write_dataset(tmp_path, room).read(NAME)
+    assert {i: instance.category for i, instance in read.instances.items()} == {
+        i: instance.category for i, instance in room.instances.items()
+    }
+    np.testing.assert_array_equal(read.mesh.triangle_instances, room.mesh.triangle_instances)
+    np.testing.assert_allclose(read.mesh.vertices, room.mesh.vertices, atol=1e-5)
+    for first, second in zip(read.views, read.views[1:], strict=False):
+        assert depth_disagreement_m(first, second) < 2e-3
 
 
 def test_root_may_be_the_folder_of_scans(dataset: Path) -> None:
