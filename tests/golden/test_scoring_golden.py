@@ -1,4 +1,4 @@
-"""The scorer against answers scored by the published one; the folder comes from ``SPATIALVLM_GOLDEN``."""
+"""The scorer against answers scored by the published one: the shared golden set and the copy in ``tests/data``."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 from benchmarks.spatialmosaic import aggregate, score_prediction
+from tests.golden.conftest import ROOT, golden_root
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+EMBEDDED = ROOT / "tests" / "data" / "golden_scoring"
 
 
-@pytest.fixture(scope="module")
-def scoring_dir() -> Path:
-    root = Path(os.environ.get("SPATIALVLM_GOLDEN") or REPOSITORY.parent / "shared" / "golden")
-    folder = root / "scoring"
+@pytest.fixture(scope="module", params=["shared", "embedded"])
+def scoring_dir(request: pytest.FixtureRequest) -> Path:
+    folder = EMBEDDED if request.param == "embedded" else golden_root() / "scoring"
     if not folder.is_dir():
-        message = f"{folder}: no golden files, expected scored.jsonl and scored_summary.json"
-        if os.environ.get("CI", "").lower() in ("1", "true"):
+        message = f"no golden files at {folder}; set SPATIALVLM_GOLDEN"
+        if os.environ.get("CI", "").lower() == "true":
             pytest.fail(message)
         pytest.skip(message)
     return folder

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
 from geometry_encoders.errors import InputError
@@ -101,20 +102,30 @@ class Dust3rConfig(PreTrainedConfig):
             known["image_size"] = (size, size) if isinstance(size, int) else tuple(int(side) for side in size)
         if (output := rest.pop("output_mode", "pts3d")) != "pts3d":
             raise InputError(f"output_mode {output!r}: expected 'pts3d'")
-        mode, low, high = rest.pop("depth_mode", ("exp", -math.inf, math.inf))
-        if (float(low), float(high)) != (-math.inf, math.inf):
+        known["depth_mode"], low, high = _mode_and_bounds(rest, "depth_mode", ("exp", -math.inf, math.inf))
+        if (low, high) != (-math.inf, math.inf):
             raise InputError(f"depth_mode with bounds {low} and {high}: expected -inf and inf")
-        known["depth_mode"] = mode
-        mode, low, high = rest.pop("conf_mode", ("exp", 1, math.inf))
-        known |= {"conf_mode": mode, "conf_min": float(low)}
-        known["conf_max"] = None if math.isinf(float(high)) else float(high)
+        known["conf_mode"], known["conf_min"], high = _mode_and_bounds(rest, "conf_mode", ("exp", 1, math.inf))
+        known["conf_max"] = None if math.isinf(high) else high
         for name in list(rest):
             if name in cls.__dataclass_fields__:
                 known[name] = rest.pop(name)
         unknown = sorted(set(rest) - _IGNORED_ARGUMENTS)
         if unknown:
             logger.warning("ignoring unknown model arguments: %s", ", ".join(unknown))
-        return cls(**known)
+        try:
+            return cls(**known)
+        except StrictDataclassError as error:
+            raise InputError(f"model arguments of wrong types ({' '.join(str(error).split())})") from error
+
+
+def _mode_and_bounds(arguments: dict[str, Any], name: str, default: Sequence[Any]) -> tuple[str, float, float]:
+    value = arguments.pop(name, default)
+    try:
+        mode, low, high = value
+        return str(mode), float(low), float(high)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} {value!r}: expected a mode and two bounds, e.g. ('exp', 1, inf)") from error
 
 
 def _rope_frequency(name: str) -> float:

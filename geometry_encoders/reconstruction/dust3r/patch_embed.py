@@ -39,7 +39,7 @@ class PatchEmbedDust3R(nn.Module):
     ) -> PatchTokens:
         rows, columns = self.grid(pixel_values)
         tokens = self.proj(pixel_values.to(self.proj.weight.dtype)).flatten(2).transpose(1, 2)
-        positions = grid_positions(rows, columns, pixel_values.device).expand(len(tokens), -1, -1)
+        positions = grid_positions(rows, columns, pixel_values.device).expand(tokens.shape[0], -1, -1)
         return tokens, positions
 
 
