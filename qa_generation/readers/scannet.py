@@ -94,20 +94,27 @@ class ScanNetReader:
         info_path = folder / f"{scene_id}.txt"
         info = read_info(info_path)
         alignment = axis_alignment(info, info_path)
-        stored = read_ply_mesh(folder / f"{scene_id}_vh_clean_2.ply")
-        segments = read_segments(folder / f"{scene_id}_vh_clean_2.0.010000.segs.json", len(stored.vertices))
-        aggregation = folder / f"{scene_id}.aggregation.json"
-        groups = read_groups(aggregation, scene_id)
-        vertex_instances = assign_vertices(segments, groups, aggregation)
-        mesh = _aligned_mesh(stored, vertex_instances, alignment)
-        instances, label_notes = self._instances(mesh, vertex_instances, groups, aggregation)
+        mesh, instances, notes = self._annotated_mesh(folder, alignment)
         capture = _open_capture(folder, info, info_path, self.frame_stride)
         views, lost = _views(capture, alignment)
+        notes += capture.notes
+        if lost:
+            notes.append(f"{capture.path}: {lost} of {len(capture.frames)} frames have no pose and are left out")
         scene = Scene(scene_id, self.dataset, views, instances, partial(_keep, mesh))
-        lost_notes = [f"{capture.path}: {lost} of {len(capture.frames)} frames have no pose and are left out"] * bool(
-            lost
-        )
-        return scene, ScanReport(capture.total, capture.stride, lost, (*capture.notes, *label_notes, *lost_notes))
+        return scene, ScanReport(capture.total, capture.stride, lost, tuple(notes))
+
+    def _annotated_mesh(
+        self, folder: Path, alignment: Float64[np.ndarray, "4 4"]
+    ) -> tuple[Mesh, dict[int, Instance], list[str]]:
+        """The surface in aligned coordinates, the objects on it, and remarks on the annotation."""
+        name = folder.name
+        stored = read_ply_mesh(folder / f"{name}_vh_clean_2.ply")
+        segments = read_segments(folder / f"{name}_vh_clean_2.0.010000.segs.json", len(stored.vertices))
+        aggregation = folder / f"{name}.aggregation.json"
+        groups = read_groups(aggregation, name)
+        vertex_instances = assign_vertices(segments, groups, aggregation)
+        mesh = _aligned_mesh(stored, vertex_instances, alignment)
+        return mesh, *self._instances(mesh, vertex_instances, groups, aggregation)
 
     @cached_property
     def _folders(self) -> dict[str, Path]:
@@ -135,7 +142,8 @@ class ScanNetReader:
         for group in groups:
             instance_id = group.object_id + 1
             category, note = self._category(group, path)
-            notes += [note] * bool(note)
+            if note:
+                notes.append(note)
             if instance_id not in with_surface:
                 notes.append(f"{path}: object {group.object_id} ({category!r}) covers no triangle and is left out")
                 continue
