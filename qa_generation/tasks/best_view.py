@@ -37,8 +37,8 @@ def candidates(context: SceneContext) -> Candidates:
     parts = []
     for index, facts in enumerate(context.sets):
         count = countable(context, facts)
-        doubtful: np.ndarray = facts.ambiguous.any(axis=0)
-        clear = ~(context.members_of & doubtful[None]).any(axis=1)
+        doubtful = facts.ambiguous.any(axis=0, keepdims=True)
+        clear = ~(context.members_of & doubtful).any(axis=1)
         found = [c for c in np.flatnonzero((count >= 2) & clear) if _best(context, facts, int(c)) >= 0]
         if found:
             query = np.array([_best(context, facts, int(c)) for c in found])
