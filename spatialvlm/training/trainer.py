@@ -1,0 +1,119 @@
+"""The Trainer of transformers with three additions: a schedule that knows wall-clock time, answer accuracy, throughput."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from accelerate.utils import broadcast
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from spatialvlm.training.collator import Collator
+from spatialvlm.training.data import ViewSet
+from spatialvlm.training.evaluation import answer_accuracy
+from spatialvlm.training.schedule import ScheduleName, learning_rate_factor, progress
+
+
+class ProgressFactor:
+    """Learning-rate factor of a step; its fields travel with the checkpoint, so minutes count on after a resume."""
+
+    def __init__(self, name: ScheduleName, warmup: float, floor: float, max_minutes: float | None) -> None:
+        self.name: ScheduleName = name
+        self.warmup = warmup
+        self.floor = floor
+        self.max_minutes = max_minutes
+        self.max_steps = 1
+        self.elapsed_min = 0.0
+
+    def progress(self, step: int) -> float:
+        """How much of the run is over, 0-1."""
+        return progress(step, self.max_steps, self.elapsed_min, self.max_minutes)
+
+    def __call__(self, step: int) -> float:
+        """The factor on the peak learning rate."""
+        return learning_rate_factor(self.name, self.progress(step), self.warmup, self.floor)
+
+
+class TimeBudget(TrainerCallback):
+    """Stops and saves when the minutes are used up; all processes go by the clock of the first."""
+
+    def __init__(self, factor: ProgressFactor) -> None:
+        self.factor = factor
+        self._before_min = 0.0
+        self._started_s = 0.0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Starts the clock, at the minutes of the checkpoint if there was one."""
+        self._before_min, self._started_s = self.factor.elapsed_min, time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Notes the time."""
+        minutes = self._before_min + (time.monotonic() - self._started_s) / 60
+        if self.factor.max_minutes is None:
+            return
+        if args.world_size > 1:
+            minutes = float(broadcast(torch.tensor(minutes, device=args.device)))
+        self.factor.elapsed_min = minutes
+        if self.factor.progress(state.global_step) >= 1.0:
+            control.should_training_stop = control.should_save = True
+
+
+class AnswerTrainer(Trainer):
+    """Trains on packed or plain batches of questions and evaluates by answer accuracy."""
+
+    def __init__(self, *args: Any, factor: ProgressFactor, eval_items: Sequence[ViewSet], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.factor = factor
+        self.eval_items = eval_items
+        self.add_callback(TimeBudget(factor))
+        self._counted = {"questions": 0, "tokens": 0}
+        self._counted_since_s = time.monotonic()
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LRScheduler:
+        """A schedule over the progress of the run (`ProgressFactor`)."""
+        if self.lr_scheduler is None:
+            self.factor.max_steps = num_training_steps
+            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, self.factor)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """The model's own loss; counts questions and tokens on the way."""
+        if model.training:
+            blocks = inputs["input_ids"].shape[1] - inputs["prefix_mask"].shape[1] if "prefix_mask" in inputs else 0
+            per_row = blocks // inputs["block_length"] if blocks else 1
+            self._counted["questions"] += inputs["input_ids"].shape[0] * per_row
+            self._counted["tokens"] += inputs["input_ids"].numel()
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the rates since the last training log."""
+        if "loss" in logs:
+            now = time.monotonic()
+            seconds = max(1e-9, now - self._counted_since_s)
+            for name, count in self._counted.items():
+                logs[f"{name}_per_second"] = round(count * self.args.world_size / seconds, 1)
+            self._counted, self._counted_since_s = dict.fromkeys(self._counted, 0), now
+        super().log(logs, start_time)
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Answer accuracy on the held-out questions (`answer_accuracy`), logged and returned."""
+        model = self.model_wrapped if self.is_deepspeed_enabled else self.model
+        collator: Collator = self.data_collator
+        autocast = self.accelerator.autocast()
+        started_s = time.monotonic()
+        figures = answer_accuracy(model, collator, self.eval_items, self.args.device, autocast)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
+        metrics[f"{metric_key_prefix}_runtime"] = time.monotonic() - started_s
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self._counted_since_s += time.monotonic() - started_s
+        return metrics
