@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -93,10 +93,8 @@ def build_model(
                 _load_tower(getattr(model.model, name), path, f"model.{name}")
     else:
         model, processor = _compose(recipe, seed)
-    if not recipe.activation_checkpointing:
-        freeze(model, recipe.frozen)
-        return model.train(), processor
-    model.gradient_checkpointing_enable()
+    if recipe.activation_checkpointing:
+        model.gradient_checkpointing_enable()
     freeze(model, recipe.frozen)
     return model.train(), processor
 
@@ -129,7 +127,7 @@ def _load_tower(tower: nn.Module, folder: str, key: str) -> None:
 
 def _from_pretrained(loader: type, name: str, key: str) -> PreTrainedModel:
     try:
-        return loader.from_pretrained(name, dtype=torch.float32)  # type: ignore[attr-defined, no-any-return]
+        return loader.from_pretrained(name, dtype=torch.float32)  # type: ignore[attr-defined]
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{key} {name}: cannot be loaded ({reason})") from error
@@ -145,14 +143,14 @@ def _compose(recipe: ModelRecipe, seed: int) -> tuple[SpatialMosaicForConditiona
     language = _from_pretrained(AutoModelForCausalLM, str(recipe.language_model), "model.language_model")
     vision = _vision_body(_from_pretrained(AutoModel, recipe.vision_tower, "model.vision_tower"))
     geometry = recipe.geometry_tower and _from_pretrained(AutoModel, recipe.geometry_tower, "model.geometry_tower")
-    tokenizer = AutoTokenizer.from_pretrained(recipe.language_model, padding_side="left")
-    tokenizer.add_special_tokens({"extra_special_tokens": {"image_token": IMAGE}}, replace_extra_special_tokens=False)
+    tokenizer: Any = AutoTokenizer.from_pretrained(recipe.language_model, padding_side="left")
+    tokenizer.add_tokens([IMAGE], special_tokens=True)
     if tokenizer.convert_tokens_to_ids(TURN_END) in (None, tokenizer.unk_token_id):
         raise InputError(
             f"model.language_model {recipe.language_model}: has no token {TURN_END}, expected a ChatML model"
         )
     tokenizer.eos_token = TURN_END
-    if len(tokenizer) > language.get_input_embeddings().num_embeddings:
+    if len(tokenizer) > language.config.vocab_size:
         language.resize_token_embeddings(len(tokenizer))
     config = SpatialMosaicConfig(
         text_config=language.config,

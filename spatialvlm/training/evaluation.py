@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -72,7 +72,7 @@ def answer_accuracy(
     collator: Collator,
     items: Sequence[ViewSet],
     device: torch.device | str,
-    autocast: AbstractContextManager[Any] | None = None,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> dict[str, float]:
     """Accuracy over all questions and by type, and chance.
 
@@ -88,7 +88,7 @@ def answer_accuracy(
     for round_ in range(rounds):
         place = round_ * state.num_processes + state.process_index
         item = items[place % len(items)]  # sharded models need every process in every round
-        with autocast or nullcontext():
+        with autocast():
             scores = score_answers(model, collator, [_candidates(item)], device)
         if place >= len(items):
             continue

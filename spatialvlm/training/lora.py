@@ -51,7 +51,7 @@ def add_lora(model: PreTrainedModel, recipe: LoraRecipe) -> PeftModel:
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(model, config)  # type: ignore[return-value]
+        return get_peft_model(model, config)
     except ValueError as error:
         reason = f"lora.target_modules {recipe.target_modules!r} matches no layer of {type(model).__name__}"
         raise InputError(f"{reason}, expected a regular expression for whole names") from error
@@ -67,10 +67,10 @@ def merge_adapter(adapter: Path, out: Path) -> None:
     """
     if not (adapter / "adapter_config.json").is_file():
         raise InputError(f"{adapter}: adapter_config.json is missing, expected a folder with a LoRA adapter")
-    config = LoraConfig.from_pretrained(adapter)
+    config = LoraConfig.from_pretrained(str(adapter))
     base, _ = load_model(str(config.base_model_name_or_path), dtype=torch.float32, device="cpu")
     merged = PeftModel.from_pretrained(base, adapter).merge_and_unload()
-    merged.save_pretrained(out)  # type: ignore[operator]
+    merged.save_pretrained(out)
     AutoProcessor.from_pretrained(adapter).save_pretrained(out)
 
 

@@ -10,7 +10,7 @@ import shutil
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import yaml
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, ProcessorMixin, TrainingArguments
@@ -269,7 +269,7 @@ def run(recipe: SftRecipe) -> dict[str, float]:
     figures = trainer.evaluate() if trainer.eval_items else {}
     trainer.save_model(str(folder))
     if trainer.is_world_process_zero():
-        trainer.processing_class.save_pretrained(folder)
+        cast(ProcessorMixin, trainer.processing_class).save_pretrained(folder)
         for source in (folder / "tokenizer", Path(recipe.model.init_from or folder)):
             if (source / "tokenizer.model").is_file() and source != folder:
                 shutil.copyfile(source / "tokenizer.model", folder / "tokenizer.model")

@@ -1,13 +1,14 @@
-"""The Trainer of transformers with three additions: a schedule that knows wall-clock time, answer accuracy, throughput."""
+"""The Trainer of transformers with a schedule that knows wall-clock time, answer accuracy and throughput."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate.utils import broadcast
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -79,7 +80,7 @@ class AnswerTrainer(Trainer):
         """A schedule over the progress of the run (`ProgressFactor`)."""
         if self.lr_scheduler is None:
             self.factor.max_steps = num_training_steps
-            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, self.factor)
+            self.lr_scheduler = LambdaLR(cast(Optimizer, optimizer or self.optimizer), self.factor)
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
@@ -106,11 +107,10 @@ class AnswerTrainer(Trainer):
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Answer accuracy on the held-out questions (`answer_accuracy`), logged and returned."""
-        model = self.model_wrapped if self.is_deepspeed_enabled else self.model
-        collator: Collator = self.data_collator
-        autocast = self.accelerator.autocast()
+        model = cast(nn.Module, self.model_wrapped if self.is_deepspeed_enabled else self.model)
+        collator = cast(Collator, self.data_collator)
         started_s = time.monotonic()
-        figures = answer_accuracy(model, collator, self.eval_items, self.args.device, autocast)
+        figures = answer_accuracy(model, collator, self.eval_items, self.args.device, self.accelerator.autocast)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
         metrics[f"{metric_key_prefix}_runtime"] = time.monotonic() - started_s
         self.log(metrics)
