@@ -12,6 +12,8 @@ from plyfile import PlyData, PlyElement, PlyParseError
 from qa_generation.errors import SceneError
 from qa_generation.readers.checks import check_file
 
+# no scan of a room goes as far; a damaged number does, and would fill the memory where space is cut into voxels
+MAX_COORDINATE_M = 1000.0
 TRIANGLE_LISTS = ("vertex_indices", "vertex_index")
 
 
@@ -35,9 +37,7 @@ def read_ply_mesh(path: Path) -> PlyMesh:
     for element in ("vertex", "face"):
         if element not in data or len(data[element].data) == 0:
             raise SceneError(f"{path}: holds no {element} element with content, expected a triangle mesh")
-    vertices = np.stack([_column(data["vertex"], axis, path) for axis in "xyz"], axis=1).astype(np.float64)
-    if not np.isfinite(vertices).all():
-        raise SceneError(f"{path}: vertex {int(np.argmin(np.isfinite(vertices).all(axis=1)))} is not finite")
+    vertices = _vertices(data["vertex"], path)
     return PlyMesh(vertices, _triangles(data["face"], len(vertices), path), _colors(data["vertex"]))
 
 
@@ -47,6 +47,18 @@ def triangle_instances(
     """The instance that at least two corners of each triangle carry; 0 where all three differ."""
     first, second, third = vertex_instances[triangles].T
     return np.where((first == second) | (first == third), first, np.where(second == third, second, 0)).astype(np.int32)
+
+
+def _vertices(element: PlyElement, path: Path) -> Float64[np.ndarray, "vertices 3"]:
+    with np.errstate(invalid="ignore"):  # damaged bytes may be a signalling NaN
+        vertices = np.stack([_column(element, axis, path) for axis in "xyz"], axis=1).astype(np.float64)
+        near = (np.abs(vertices) < MAX_COORDINATE_M).all(axis=1)
+    if not near.all():
+        worst = int(np.argmin(near))
+        raise SceneError(
+            f"{path}: vertex {worst} is at {vertices[worst].tolist()}, expected within {MAX_COORDINATE_M:g} metres"
+        )
+    return vertices
 
 
 def _column(element: PlyElement, name: str, path: Path) -> np.ndarray:

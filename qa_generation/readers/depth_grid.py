@@ -69,4 +69,5 @@ def check_no_skew(intrinsics: Float64[np.ndarray, "3 3"], size: tuple[int, int],
 
 def _nearest(count: int, depth_focal: float, depth_center: float, focal: float, center: float) -> np.ndarray:
     rays = (np.arange(count) - center) / focal
-    return np.rint(rays * depth_focal + depth_center).astype(np.int64)
+    nearest = np.rint(rays * depth_focal + depth_center)
+    return np.clip(nearest, -1, np.iinfo(np.int32).max).astype(np.int64)

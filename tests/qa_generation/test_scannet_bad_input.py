@@ -63,6 +63,11 @@ def claim_the_same_segment(content: Any) -> None:
     content["segGroups"][3]["segments"] += content["segGroups"][1]["segments"]
 
 
+def set_first_vertex(data: bytes, x: float) -> bytes:
+    start = data.index(b"end_header\n") + len(b"end_header\n")
+    return data[:start] + struct.pack("<f", x) + data[start + 4 :]
+
+
 BAD_FILES = [
     (SENS, lambda data: data[:100], "truncated in the header"),
     (SENS, lambda data: data[: FIRST_FRAME + 40], "truncated in the frames"),
@@ -85,6 +90,8 @@ BAD_FILES = [
     (MESH, lambda data: b"solid cube", "cannot be read as a PLY mesh"),
     (MESH, edit_text("property float z", "property float w"), "has no property z"),
     (MESH, lambda data: data[:-4] + struct.pack("<i", 10**6), "a face points at vertex 1000000"),
+    (MESH, lambda data: set_first_vertex(data, np.nan), r"vertex 0 is at \[nan, "),
+    (MESH, lambda data: set_first_vertex(data, 1e30), "expected within 1000 metres"),
     (SEGMENTS, lambda data: data[:-20], "is not valid JSON"),
     (SEGMENTS, lambda data: b"[1, 2]", "expected a JSON object"),
     (SEGMENTS, edit_json(lambda content: content.pop("segIndices")), "has no list segIndices"),
