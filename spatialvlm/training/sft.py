@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import torch
 import yaml
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, ProcessorMixin, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
@@ -187,6 +188,7 @@ def training_arguments(recipe: SftRecipe) -> TrainingArguments:
         "eval_steps": output.eval_steps,
         "report_to": ["tensorboard"],
         "dataloader_num_workers": recipe.data.workers,
+        "use_cpu": not torch.accelerator.is_available(),
         "remove_unused_columns": False,
         "disable_tqdm": not sys.stderr.isatty(),
         "seed": recipe.seed,
