@@ -39,21 +39,24 @@ def sample_instances(
     """Samples at most ``voxel_m`` apart on all triangles, numbered by voxels of that size aligned with the world.
 
     Raises:
-        SceneError: the surface is so large that metres cannot be meant.
+        SceneError: the surface is so large or so far spread that metres cannot be meant.
     """
     if not len(corners):
         nothing = np.empty(0, dtype=np.int32)
         return SurfaceSamples(np.empty((3, 0), dtype=np.float32), nothing, nothing, 0)
     points, owner = sample_triangles(corners, voxel_m)
     order = np.argsort(columns[owner], kind="stable")
-    points, owner = points[order], owner[order]
-    cells = np.floor(points / voxel_m).astype(np.int64)
+    stored, owner = points[order].astype(np.float32), owner[order]
+    cells = np.floor(stored.astype(np.float64) / voxel_m).astype(np.int64)
     cells -= cells.min(axis=0)
-    _, ny, nz = (int(n) + 1 for n in cells.max(axis=0))
+    nx, ny, nz = (int(n) + 1 for n in cells.max(axis=0))
+    if nx * ny * nz >= 1 << 63:
+        extent_m = [round(n * voxel_m) for n in (nx, ny, nz)]
+        raise SceneError(f"instances spread over {extent_m} m, too far for voxels of {voxel_m} m")
     keys = (cells[:, 0] * ny + cells[:, 1]) * nz + cells[:, 2]
     occupied, voxels = np.unique(keys, return_inverse=True)
     return SurfaceSamples(
-        np.ascontiguousarray(points.T, dtype=np.float32),
+        np.ascontiguousarray(stored.T),
         columns[owner].astype(np.int32),
         voxels.astype(np.int32),
         len(occupied),
@@ -63,10 +66,10 @@ def sample_instances(
 def sample_triangles(
     corners: Float[np.ndarray, "triangles 3 3"], spacing_m: float
 ) -> tuple[Float64[np.ndarray, "points 3"], Int64[np.ndarray, " points"]]:
-    """Points spread evenly over each triangle, neighbours at most ``spacing_m`` apart, and the triangle of each.
+    """Points spread evenly over each triangle, and the triangle of each; no random choice.
 
-    Rows run along the longest side; row and point spacing divide height and row length evenly, without random choice.
-    Every triangle gets at least one point.
+    Rows run along the longest side and divide the height evenly, columns divide each row evenly, and a point stands in
+    the middle of what its column has inside the triangle. So no place is farther than 1.12 ``spacing_m`` from a point.
 
     Raises:
         SceneError: more than ``MAX_SAMPLES`` points would be needed.
@@ -75,28 +78,33 @@ def sample_triangles(
     sides = np.linalg.norm(np.roll(corners, -1, axis=1) - corners, axis=2)
     order = (np.argmax(sides, axis=1)[:, None] + np.arange(3)) % 3
     start, end, apex = np.moveaxis(np.take_along_axis(corners, order[..., None], axis=1), 1, 0)
-    base = sides.max(axis=1)
-    area = 0.5 * np.linalg.norm(np.cross(end - start, apex - start), axis=1)
-    if area.sum() / spacing_m**2 > MAX_SAMPLES:
-        raise SceneError(
-            f"instance surface is {area.sum():.0f} square metres, expected at most "
-            f"{MAX_SAMPLES * spacing_m**2:.0f} at a spacing of {spacing_m} m; are the vertices in metres?"
-        )
-    rows = np.maximum(np.ceil(2.0 * area / np.maximum(base, 1e-12) / spacing_m), 1).astype(np.int64)
-    row_owner, row = _expand(rows)
-    height = (row + 0.5) / rows[row_owner]  # 0 on the longest side, 1 at the apex
-    per_row = np.maximum(np.ceil(base[row_owner] * (1.0 - height) / spacing_m), 1).astype(np.int64)
-    point_row, place = _expand(per_row)
-    owner, height = row_owner[point_row], height[point_row][:, None]
-    along = ((place + 0.5) / per_row[point_row])[:, None] * (1.0 - height)
-    points = start[owner] + along * (end - start)[owner] + height * (apex - start)[owner]
-    return points, owner
+    base, up = end - start, apex - start
+    length = np.maximum(sides.max(axis=1), 1e-12)
+    height = np.linalg.norm(np.cross(base, up), axis=1) / length
+    foot = np.clip(np.einsum("ni,ni->n", base, up) / length**2, 1e-12, 1.0 - 1e-12)  # of the apex, share of the base
+
+    row_count = np.maximum(np.ceil(height / spacing_m), 1)
+    row_owner, row = _expand(row_count, spacing_m)
+    low = row / row_count[row_owner]  # 0 on the base, 1 at the apex
+    column_count = np.maximum(np.ceil(length[row_owner] * (1.0 - low) / spacing_m), 1)
+    point_row, column = _expand(column_count, spacing_m)
+    owner, low = row_owner[point_row], low[point_row]
+    along = foot[owner] * low + (column + 0.5) / column_count[point_row] * (1.0 - low)
+    roof = np.minimum(along / foot[owner], (1.0 - along) / (1.0 - foot[owner]))
+    rise = 0.5 * (low + np.minimum(low + 1.0 / row_count[owner], roof))
+    return start[owner] + (along - rise * foot[owner])[:, None] * base[owner] + rise[:, None] * up[owner], owner
 
 
-def _expand(counts: Int64[np.ndarray, " groups"]) -> tuple[np.ndarray, np.ndarray]:
+def _expand(counts: Float64[np.ndarray, " groups"], spacing_m: float) -> tuple[np.ndarray, np.ndarray]:
     """Group of every member and its number inside the group."""
-    group = np.repeat(np.arange(len(counts)), counts)
-    return group, np.arange(len(group)) - (np.cumsum(counts) - counts)[group]
+    if not counts.sum() <= MAX_SAMPLES:
+        raise SceneError(
+            f"instance surface needs {counts.sum():.3g} samples at a spacing of {spacing_m} m, "
+            f"expected at most {MAX_SAMPLES:.3g}; are the vertices in metres?"
+        )
+    whole = counts.astype(np.int64)
+    group = np.repeat(np.arange(len(whole)), whole)
+    return group, np.arange(len(group)) - (np.cumsum(whole) - whole)[group]
 
 
 def visible_points(
@@ -141,7 +149,7 @@ def seen_voxels(
 
 
 def overlap_percent(packed: UInt8[np.ndarray, "views bytes"]) -> Float64[np.ndarray, "views views"]:
-    """100 IoU of every pair of rows of packed bits (``np.packbits``); two empty sets share 0, a view with itself 100."""
+    """100 IoU of every pair of rows of packed bits; two empty sets share 0, a row and itself 100."""
     words = np.pad(packed, ((0, 0), (0, 8 - packed.shape[1] % 8))).view(np.uint64)
     views = len(words)
     shared = np.zeros((views, views), dtype=np.int64)

@@ -60,7 +60,7 @@ def pixels_between(lines: np.ndarray, start: np.ndarray, end: np.ndarray) -> Pix
 
 
 def count_per_group(spans: Spans, lines_per_group: int, group_count: int) -> Int64[np.ndarray, " groups"]:
-    """Number of different pixels in sorted spans, for each group of consecutive lines."""
+    """Number of different pixels in spans sorted by line and start, for each group of consecutive lines."""
     end = _line_end(spans)
     begin = spans >> BITS
     begin[1:] = np.maximum(begin[1:], np.maximum.accumulate(end)[:-1])  # what an earlier span covered counts once
@@ -69,7 +69,10 @@ def count_per_group(spans: Spans, lines_per_group: int, group_count: int) -> Int
 
 
 def crop(spans: Spans, rows_per_group: int, rows: tuple[int, int], columns: tuple[int, int]) -> Spans:
-    """The parts of sorted spans inside a window, at their old places; ``rows`` and ``columns`` are [first, end)."""
+    """The parts of sorted spans inside a window, at their old places and still sorted by line and start.
+
+    ``rows`` (within each group) and ``columns`` are [first, end).
+    """
     lines = spans >> 2 * BITS
     row = lines % rows_per_group
     inside = (row >= rows[0]) & (row < rows[1])

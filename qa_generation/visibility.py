@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt8
 
-from qa_generation.errors import InputError
+from qa_generation.errors import InputError, SceneError
 from qa_generation.overlap import SurfaceSamples, overlap_percent, sample_instances, seen_voxels
 from qa_generation.pixel_spans import runs_of
 from qa_generation.raycast import RayCaster, Region, pixel_rays, ray_origin, scale_intrinsics, view_rays
@@ -49,8 +49,8 @@ class VisibilityConfig:
             raise InputError(f"visibility voxel_m is {self.voxel_m}, expected a positive length in metres")
         if not min(self.depth_tolerance_m, self.depth_tolerance_ratio) >= 0:
             raise InputError(
-                f"visibility depth tolerances are {self.depth_tolerance_m} m and {self.depth_tolerance_ratio}, "
-                "expected 0 or more"
+                f"visibility depth_tolerance_m and depth_tolerance_ratio are {self.depth_tolerance_m} and "
+                f"{self.depth_tolerance_ratio}, expected 0 or more"
             )
 
     @classmethod
@@ -107,13 +107,16 @@ def annotate(scene: Scene, config: VisibilityConfig | None = None) -> Visibility
 
     Raises:
         SceneError: no views, views of unequal size, a pose or intrinsics that are no camera, broken mesh arrays,
-            or an instance without triangles.
+            an instance without triangles, or a surface too large to be in metres.
     """
     config = config or VisibilityConfig()
     check_scene(scene)
     size = _grid_size(scene.views[0].size, config.max_side)
     surface = _Surface.of_scene(scene, config.threads)
-    samples = sample_instances(surface.vertices[surface.triangles.T], surface.columns, config.voxel_m)
+    try:
+        samples = sample_instances(surface.vertices[surface.triangles.T], surface.columns, config.voxel_m)
+    except SceneError as error:
+        raise SceneError(f"scene {scene.scene_id}: {error}") from None
     rows = [_annotate_view(view, size, surface, samples, config) for view in scene.views]
     return VisibilityTable(
         scene_id=scene.scene_id,
