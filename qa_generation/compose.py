@@ -19,6 +19,7 @@ from qa_generation.selection import choose
 from qa_generation.tasks import TASKS
 from qa_generation.tasks.base import Candidates, Draft, Mark, Task
 from qa_generation.tasks.context import SceneContext, SetFacts
+from qa_generation.tasks.warmup import WARMUP_TASKS
 from qa_generation.visibility_table import VisibilityTable
 
 IMAGE_PATH = "images/{dataset}/{scene}/images/{view}.jpg"
@@ -48,7 +49,8 @@ def compose(context: SceneContext, seed: int) -> list[QARecord]:
     records: list[QARecord] = []
     for question_type in CHOICE_TYPES:
         rng = generator(seed, context.scene.dataset, context.scene.scene_id, question_type)
-        drafts = write_type(question_type, TASKS[question_type], context, rng)
+        quota = context.config.quota(question_type)
+        drafts = write_type(question_type, TASKS[question_type], context, rng, quota)
         for number, (view_set, draft) in enumerate(drafts):
             position = letters.place(question_type, 1 + len(draft.wrong), rng)
             options, letter = lettered(draft.answer, draft.wrong, position, rng)
@@ -56,12 +58,24 @@ def compose(context: SceneContext, seed: int) -> list[QARecord]:
     return sorted(records, key=lambda record: record.view_set_id)
 
 
+def compose_warmup(context: SceneContext, seed: int) -> list[QARecord]:
+    """The auxiliary open questions of one training scene, ``config.warmup`` per type; their letter is empty."""
+    scene = context.scene
+    records: list[QARecord] = []
+    for question_type, task in WARMUP_TASKS.items():
+        rng = generator(seed, scene.dataset, scene.scene_id, question_type)
+        drafts = write_type(question_type, task, context, rng, context.config.warmup)
+        for number, (view_set, draft) in enumerate(drafts):
+            records.append(finish(draft, context, view_set, question_type, number))
+    return sorted(records, key=lambda record: record.view_set_id)
+
+
 def write_type(
-    question_type: str, task: Task, context: SceneContext, rng: np.random.Generator
+    question_type: str, task: Task, context: SceneContext, rng: np.random.Generator, quota: int
 ) -> list[tuple[int, Draft]]:
     """The drafts of one type with their view sets, answers balanced, no question asked twice of the same frames."""
     candidates: Candidates = task.candidates(context)
-    wanted = Counter(task.counts(candidates, context.config, context.config.quota(question_type)))
+    wanted = Counter(task.counts(candidates, context.config, quota))
     context.answer_counts[question_type] = Counter(wanted)
     asked: set[tuple[int, str]] = set()
     drafts: list[tuple[int, Draft]] = []

@@ -11,11 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from qa_generation.generation_config import GenerationConfig
 from qa_generation.prompts import CHOICE_TYPES, FAMILIES
+from qa_generation.splits import WARMUP
 
 if TYPE_CHECKING:
     from qa_generation.generate import Report
-
-WARMUP = "warmup"
 
 
 def write_card(out: Path, report: Report, config: GenerationConfig) -> None:

@@ -31,7 +31,7 @@ from qa_generation.official import benchmark_file_name, write_benchmark_json, wr
 from qa_generation.readers.base import SceneReader
 from qa_generation.records import QARecord
 from qa_generation.shards import read_shard, shard_fingerprint, shard_path
-from qa_generation.splits import TRAIN, assign_splits
+from qa_generation.splits import TRAIN, WARMUP, assign_splits
 from qa_generation.workers import run_all
 
 DEFAULT_SPLITS: Mapping[str, float] = {"test": 0.2}
@@ -126,7 +126,7 @@ def generate_dataset(
 
 
 def _is_done(out: Path, split: str, scene_id: str, config: GenerationConfig) -> bool:
-    warm = split != TRAIN or not config.warmup or shard_path(out, "warmup", scene_id).exists()
+    warm = split != TRAIN or not config.warmup or shard_path(out, WARMUP, scene_id).exists()
     return warm and shard_path(out, split, scene_id).exists()
 
 
@@ -144,7 +144,7 @@ def _prepare(out: Path, assigned: Mapping[str, str], fingerprint: str, overwrite
         if scene_id not in assigned:
             raise InputError(f"{path} is of a scene that is not in this run; use --overwrite or another folder")
         # splits may shift when scenes are added; records do not depend on them
-        if split == "warmup":
+        if split == WARMUP:
             if assigned[scene_id] != TRAIN:
                 path.unlink()
         elif split != assigned[scene_id]:
@@ -160,9 +160,9 @@ def _finish(out: Path, assigned: Mapping[str, str], failures: Mapping[str, str],
         if scene_id not in failures:
             scenes[split].append(scene_id)
     if config.warmup:
-        scenes["warmup"] = list(scenes[TRAIN])
+        scenes[WARMUP] = list(scenes[TRAIN])
     questions = {split: _count(out, split, ids) for split, ids in scenes.items()}
-    report = Report({k: v for k, v in scenes.items() if k != "warmup"}, failures, questions)
+    report = Report({k: v for k, v in scenes.items() if k != WARMUP}, failures, questions)
 
     official = out / "official"
     shutil.rmtree(official, ignore_errors=True)

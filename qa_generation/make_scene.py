@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from qa_generation.compose import compose, image_path, scene_context
+from qa_generation.compose import compose, compose_warmup, image_path, scene_context
 from qa_generation.errors import SceneError
 from qa_generation.generation_config import GenerationConfig
 from qa_generation.image_store import check_name, store_image
 from qa_generation.readers.base import SceneReader
 from qa_generation.shards import shard_path, write_shard
+from qa_generation.splits import TRAIN, WARMUP
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ def make_scene(job: SceneJob, scene_id: str) -> int:
     context = scene_context(scene, table, job.config, job.seed)
     records = compose(context, job.seed)
     shards = {job.assigned[scene_id]: records}
+    if job.config.warmup and job.assigned[scene_id] == TRAIN:
+        shards[WARMUP] = compose_warmup(context, job.seed)
     for view_id in sorted({view_id for shard in shards.values() for record in shard for view_id in record.frames}):
         store_image(scene.view(view_id), job.out / image_path(scene.dataset, scene.scene_id, view_id))
     for split, content in shards.items():

@@ -75,7 +75,7 @@ def write_preview(out: Path, *, seed: int = 0, number: int = 60) -> Path:
     page = environment.get_template("preview.html.jinja").render(
         cards=cards,
         images=images,
-        families=[family for family in FAMILIES if any(card.family == family for card in cards)],
+        families=list(dict.fromkeys(card.family for card in cards)),
         scenes=len({record.scene_name for record in records}),
         name=out.resolve().name,
     )
@@ -127,8 +127,10 @@ def _card(record: QARecord, pictures: dict[str, int]) -> Card:
 
 def _marker(entry: dict[str, Any], record: QARecord) -> Marker:
     x0, y0, x1, y1 = entry["box"]
-    label = {"target": record.target_category, "elsewhere": record.target_category}.get(entry["role"], "")
-    label = record.reference_category if entry["role"] == "reference" else label
+    label = {"reference": record.reference_category, "distractor": ""}.get(entry["role"], record.target_category)
+    if len(record.target_ids) > 1 and entry["instance_id"] in record.target_ids:
+        # the same number in every frame, so that one sees which objects are counted once
+        label = f"{label} {record.target_ids.index(entry['instance_id']) + 1}"
     return Marker(entry["role"], label, x0, y0, x1 - x0, y1 - y0)
 
 

@@ -31,6 +31,8 @@ NUMERIC_TYPES: tuple[str, ...] = (
 )
 POINT_TYPES: tuple[str, ...] = ("obj_localization_occ_na",)
 QUESTION_TYPES: tuple[str, ...] = CHOICE_TYPES + NUMERIC_TYPES + POINT_TYPES
+# our own single-view training questions with open one-word answers; never part of a benchmark
+WARMUP_TYPES: tuple[str, ...] = ("warmup_presence", "warmup_count_frame", "warmup_relation", "warmup_where")
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "Object count": ("obj_count_occ",),
@@ -56,11 +58,11 @@ def question_prompt(question_type: str, question: str, options: Sequence[str]) -
     """The user text of the benchmark: preamble, question, options where it has any, instruction; single newlines.
 
     Raises:
-        ValueError: for a question type that is none of the 17.
+        ValueError: for a question type that is neither one of the 17 nor a warm-up type.
     """
     if question_type in CHOICE_TYPES:
         return "\n".join([PREAMBLE, question, "Options:", *options, POST_CHOICE])
-    if question_type in NUMERIC_TYPES:
+    if question_type in NUMERIC_TYPES + WARMUP_TYPES:
         return "\n".join([PREAMBLE, question, POST_NUMERIC])
     if question_type in POINT_TYPES:
         return "\n".join([PREAMBLE, question, POST_POINT])

@@ -9,6 +9,8 @@ from qa_generation.errors import InputError
 from qa_generation.seeding import stable_int
 
 TRAIN = "train"
+# folder of auxiliary questions about training scenes, not a split of its own
+WARMUP = "warmup"
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 # ScanNet numbers the scans of one room scene0012_00, scene0012_01, ...
 _RESCAN = re.compile(r"(scene\d{4})_\d{2}\Z")
@@ -23,7 +25,7 @@ def parse_splits(texts: Sequence[str]) -> dict[str, float]:
             share = float(number)
         except ValueError:
             share = -1.0
-        if not _NAME.match(name) or name in (TRAIN, "warmup") or name in shares or not 0.0 <= share < 1.0:
+        if not _NAME.match(name) or name in (TRAIN, WARMUP) or name in shares or not 0.0 <= share < 1.0:
             raise InputError(f"--split {text!r} cannot be used, expected NAME=SHARE such as test=0.2, each name once")
         shares[name] = share
     if sum(shares.values()) >= 1.0:

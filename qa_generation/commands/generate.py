@@ -52,11 +52,11 @@ def generate(
         overwrite=overwrite,
         progress=True,
     )
-    if preview:
+    if preview and report.records:
         from qa_generation.preview import write_preview
 
         write_preview(out, seed=seed)
-    _print_report(report, out, preview)
+    _print_report(report, out, preview and report.records > 0)
     if not report.records:
         sys.exit("spatialvlm generate: no question was made")
     if report.failed_share > max_failed:
