@@ -53,9 +53,11 @@ def bench(
     from benchmarks.spatialmosaic.dataset import load
     from benchmarks.spatialmosaic.report import compare
     from benchmarks.spatialmosaic.results import Run
+    from spatialvlm.loading import resolve
 
     earlier = [Run.read(path) for path in against or ()]
     data = load(dataset, split, images)
+    resolve(model)  # so that a wrong name leaves no folder behind
     folder = out or Path("runs") / "bench" / (Path(model).resolve().name)
     folder.mkdir(parents=True, exist_ok=True)
     run = _ask(model, data, folder, name or Path(model).name, limit, batch_size, max_new_tokens, dtype, device)

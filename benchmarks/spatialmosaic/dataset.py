@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,6 @@ class BenchData:
         return self.table.filter(pc.equal(self.table["question_type"], question_type))
 
 
-@lru_cache(maxsize=4)
 def load(source: Path, split: str = "test", image_root: Path | None = None) -> BenchData:
     """The checked questions of a dataset folder, a Parquet file or an official test JSON.
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lm_eval import simple_evaluate
+from lm_eval import evaluator, simple_evaluate
 from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
 from benchmarks.spatialmosaic.dataset import BenchData
 from benchmarks.spatialmosaic.results import Run, ScoredAnswer, score_answer
 from benchmarks.spatialmosaic.taskfiles import GROUP, write_tasks
+from benchmarks.spatialmosaic.tasks import utils
 
 
 def evaluate(
@@ -34,7 +36,8 @@ def evaluate(
         max_new_tokens: length limit of an answer, reasoning included.
         apply_chat_template: whether the prompt goes through the model's chat template.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    utils.forget()
+    with tempfile.TemporaryDirectory() as folder, _unhashed_pictures():
         write_tasks(Path(folder), data.question_types, data)
         results = simple_evaluate(
             model=model,
@@ -46,12 +49,24 @@ def evaluate(
             bootstrap_iters=0,
             log_samples=True,
         )
+    utils.forget()
     if results is None:
         return None
     samples = results.pop("samples")
     answers = [_scored(sample) for task in samples.values() for sample in sorted(task, key=lambda s: s["doc_id"])]
     order = {key: index for index, key in enumerate(data.table["id"].to_pylist())}
     return Run(name=name, answers=tuple(sorted(answers, key=lambda answer: order[answer.id]))), dict(results)
+
+
+@contextmanager
+def _unhashed_pictures() -> Iterator[None]:
+    """Keeps lm-eval from decoding every picture again, only to log a hash that we do not read."""
+    before = evaluator.LMEVAL_HASHMM
+    evaluator.LMEVAL_HASHMM = False
+    try:
+        yield
+    finally:
+        evaluator.LMEVAL_HASHMM = before
 
 
 def _scored(sample: Mapping[str, Any]) -> ScoredAnswer:

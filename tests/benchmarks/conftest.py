@@ -1,66 +1,26 @@
-"""A small dataset on disk with every question type, and a model that answers from a function."""
+"""A small dataset on disk with every question type, and a small model folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
-from lm_eval.api.model import LM
-from PIL import Image
+import torch
+from lm_eval import evaluator
 
-from qa_generation.prompts import CHOICE_TYPES, NUMERIC_TYPES, QUESTION_TYPES
-from qa_generation.records import QARecord, to_table
-
-LEVELS = ("low", "medium", "high")
-
-
-def make_record(kind: str, index: int, scene: str = "room_0") -> QARecord:
-    """A record whose fields vary with ``index``: letter, number of views, levels."""
-    views = 2 + index % 4
-    frames = tuple(f"frame_{10 * view:06d}" for view in range(views))
-    letter = "ABCD"[index % 4]
-    truth = {"obj_localization_occ_na": f"({40 + index},90)"}.get(kind, str(1 + index))
-    is_choice = kind in CHOICE_TYPES
-    return QARecord(
-        id=f"{scene}/{kind}/{index}",
-        dataset="synthetic",
-        scene_name=scene,
-        question_type=kind,
-        frames=frames,
-        question=f"How many chairs number {index} can be seen?",
-        options=tuple(f"{name}. {5 + position}" for position, name in enumerate("ABCD")) if is_choice else (),
-        mc_answer=letter if is_choice else "",
-        ground_truth=str(5 + index % 4) if is_choice else truth,
-        overlap_avg=12.0,
-        occlusion_avg=0.3,
-        occ_level=LEVELS[index % 3],
-        overlap_level=LEVELS[(index + 1) % 3],
-        vis_level="Partially Visible",
-        gt_scenario="Full Coverage",
-        bbox_2d=() if kind in CHOICE_TYPES + NUMERIC_TYPES else (30, 80, 50, 100),
-        bbox_2d_diag=0.0 if kind in CHOICE_TYPES + NUMERIC_TYPES else 28.3,
-        images=tuple(f"images/{scene}/{frame}.jpg" for frame in frames),
-        view_set_id=f"{scene}/{views}",
-        target_category="chair",
-    )
+from qa_generation.prompts import QUESTION_TYPES
+from qa_generation.records import QARecord
+from tests.benchmarks.samples import make_record, write_images, write_split
+from tests.spatialvlm.small_models import small_model, small_processor
 
 
-def write_split(root: Path, split: str, records: list[QARecord], shards: int = 1) -> None:
-    folder = root / "data" / split
-    folder.mkdir(parents=True, exist_ok=True)
-    for shard in range(shards):
-        pq.write_table(to_table(records[shard::shards]), folder / f"{split}-{shard:05d}-of-{shards:05d}.parquet")
-
-
-def write_images(root: Path, records: list[QARecord]) -> None:
-    for index, name in enumerate(sorted({name for record in records for name in record.images})):
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (64, 48), (index * 37 % 256, 90, 120)).save(path)
+@pytest.fixture(scope="session", autouse=True)
+def quiet_harness() -> None:
+    """lm-eval warns about every task with a loader of its own, and lists all installed packages after every run."""
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    evaluator.add_env_info = lambda storage: None
 
 
 @pytest.fixture(scope="session")
@@ -79,22 +39,22 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, records: list[QARecord]) -
     return root
 
 
-class AnsweringModel(LM):
-    """Answers every request by a function of the document; remembers what it was asked."""
-
-    MULTIMODAL = True
-
-    def __init__(self, answer: Callable[[dict[str, Any]], str]) -> None:
-        super().__init__()
-        self.answer = answer
-        self.seen: list[tuple[str, list[Image.Image]]] = []
-
-    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
-        self.seen += [(request.args[0], request.args[2]["visual"]) for request in requests]
-        return [self.answer(request.doc) for request in requests]
-
-    def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> Any:
-        raise NotImplementedError
-
-    def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> Any:
-        raise NotImplementedError
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of 100 k random weights, with attention so strong that questions and pictures change its answers."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("models") / "small"
+    model = small_model(tied=False)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        model.lm_head.weight.normal_()
+        for name, weight in model.named_parameters():
+            if "language_model" in name and name.endswith(("v_proj.weight", "o_proj.weight")):
+                weight.mul_(8)
+            if "language_model" in name and name.endswith(("q_proj.weight", "k_proj.weight")):
+                weight.mul_(4)
+            if "projector" in name and weight.ndim == 2:
+                weight.mul_(8)
+    model.save_pretrained(folder)
+    small_processor(model.config).save_pretrained(folder)
+    return folder

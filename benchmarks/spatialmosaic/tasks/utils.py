@@ -35,7 +35,7 @@ def load_documents(
     source = data or os.environ.get(DATA_VARIABLE)
     if not source:
         raise InputError(f"no dataset given, expected the environment variable {DATA_VARIABLE} to name its folder")
-    loaded = load(Path(source), split, Path(images) if images else None)
+    loaded = _load(Path(source), split, Path(images) if images else None)
     table = loaded.of_type(question_type)
     if table.num_rows == 0:
         raise InputError(
@@ -70,6 +70,15 @@ def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str,
     """``score`` by the type's published metric and ``parsed``, whether the answer had the asked form; both 0-1."""
     answer = results[0]
     return {"score": score_prediction(doc, answer, mode="safe")[1], "parsed": float(is_parsed(doc, answer))}
+
+
+def forget() -> None:
+    """Drops what is kept between the tasks of one run: the questions and the pictures."""
+    _load.cache_clear()
+    _open.cache_clear()
+
+
+_load = lru_cache(maxsize=1)(load)
 
 
 @lru_cache(maxsize=16_384)
