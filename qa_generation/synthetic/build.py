@@ -58,7 +58,7 @@ def build_scene(
     surface, mesh = _mesh(arrangement, build_shell(room, style, rng))
     caster = make_caster(mesh)
     lighting = draw_lighting(arrangement, rng)
-    intrinsics, poses = draw_views(arrangement, caster, config.views, config.size, rng)
+    intrinsics, poses = draw_views(arrangement, caster, mesh.triangle_instances, config.views, config.size, rng)
     renderer = Renderer(mesh, surface.colors, surface.normals, surface.glow, lighting, caster)
     renderer.expose(intrinsics, poses, config.size)
     instances = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import open3d as o3d
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int32
 
 from qa_generation.synthetic.placement import Arrangement
 
@@ -12,7 +12,10 @@ EYE_HEIGHT = (1.2, 1.8)
 FOV_DEG = (60.0, 75.0)
 # no camera looks at a wall or a wardrobe from nearer than this, metres
 MIN_CENTRAL_DEPTH = 0.7
-_PROBE = (16, 12)
+_GRID = (16, 12)
+# this share of the views may show little but the room
+BARE_SHARE = 0.12
+PART_OF_ROOM = frozenset({"door", "window", "ceiling lamp", "curtain", "radiator", "picture", "mirror", "clock"})
 
 
 def intrinsics_of(size: tuple[int, int], fov_deg: float) -> Float64[np.ndarray, "3 3"]:
@@ -42,28 +45,31 @@ def pixel_rays(
 ) -> Float32[np.ndarray, "height width 6"]:
     """Rays (origin, direction) through pixel centres moved by ``shift`` pixels; their hit distance is depth along z."""
     width, height = size
-    u, v = np.meshgrid(np.arange(width) + shift[0], np.arange(height) + shift[1])
-    x = (u - intrinsics[0, 2]) / intrinsics[0, 0]
-    y = (v - intrinsics[1, 2]) / intrinsics[1, 1]
+    x = (np.arange(width) + shift[0] - intrinsics[0, 2]) / intrinsics[0, 0]
+    y = (np.arange(height) + shift[1] - intrinsics[1, 2]) / intrinsics[1, 1]
     rotation = world_to_camera[:3, :3]
     rays = np.empty((height, width, 6), dtype=np.float32)
     rays[..., :3] = -rotation.T @ world_to_camera[:3, 3]
-    rays[..., 3:] = x[..., None] * rotation[0] + y[..., None] * rotation[1] + rotation[2]
+    rays[..., 3:] = (x[:, None] * rotation[0])[None] + (y[:, None] * rotation[1] + rotation[2])[:, None]
     return rays
 
 
 def draw_views(
     arrangement: Arrangement,
     caster: o3d.t.geometry.RaycastingScene,
+    triangle_instances: Int32[np.ndarray, " triangles"],
     count: int,
     size: tuple[int, int],
     rng: np.random.Generator,
 ) -> tuple[Float64[np.ndarray, "3 3"], list[Float64[np.ndarray, "4 4"]]]:
     """Intrinsics that all views share, and ``count`` poses that look at something and differ from each other."""
     fov = float(rng.uniform(*FOV_DEG))
-    intrinsics, probe = intrinsics_of(size, fov), intrinsics_of(_PROBE, fov)
+    intrinsics = intrinsics_of(size, fov)
     centers = _standing_places(arrangement, rng, max(60, 3 * count))
-    targets = np.array([p.obb.center for p in arrangement.placed if p.item.category != "ceiling lamp"])
+    # a view should show things, not only the room: instance ids count from 1
+    things = np.array([False, *(p.item.category not in PART_OF_ROOM for p in arrangement.placed)])
+    targets = np.array([p.obb.center for p in arrangement.placed if p.item.category not in PART_OF_ROOM])
+    look_at = _Probe(caster, things[triangle_instances] * triangle_instances, intrinsics_of(_GRID, fov))
     poses: list[Float64[np.ndarray, "4 4"]] = []
     states = np.zeros((0, 4))
     for attempt in range(40 * count):
@@ -77,12 +83,12 @@ def draw_views(
         if len(states) and np.linalg.norm(states - state, axis=1).min() < spread:
             continue
         pose = look(center, yaw, pitch, float(rng.normal(0, 0.012)))
-        if _sees_enough(caster, probe, pose):
+        if look_at.is_worthwhile(pose, bare=rng.random() < BARE_SHARE):
             poses.append(pose)
             states = np.concatenate([states, state[None]])
     # a very crowded room: take what stands free, looking to where the view is longest
     while len(poses) < count:
-        poses.append(_widest(centers[int(rng.integers(len(centers)))], caster, probe, rng))
+        poses.append(_widest(centers[int(rng.integers(len(centers)))], look_at, rng))
     return intrinsics, poses
 
 
@@ -118,28 +124,36 @@ def _aim(
     return float(rng.uniform(-np.pi, np.pi)), float(np.radians(rng.uniform(-28, 2)))
 
 
-def _probe(
-    caster: o3d.t.geometry.RaycastingScene, intrinsics: Float64[np.ndarray, "3 3"], pose: Float64[np.ndarray, "4 4"]
-) -> Float32[np.ndarray, "12 16"]:
-    rays = pixel_rays(intrinsics, pose, _PROBE)
-    return caster.cast_rays(o3d.core.Tensor(rays), nthreads=1)["t_hit"].numpy()
+class _Probe:
+    """Coarse looks at the room that tell whether a pose is worth a view."""
+
+    def __init__(
+        self,
+        caster: o3d.t.geometry.RaycastingScene,
+        thing_of_triangle: Int32[np.ndarray, " triangles"],
+        intrinsics: Float64[np.ndarray, "3 3"],
+    ) -> None:
+        self._caster, self._things, self._intrinsics = caster, thing_of_triangle, intrinsics
+
+    def is_worthwhile(self, pose: Float64[np.ndarray, "4 4"], bare: bool) -> bool:
+        """Whether nothing is too near, and unless ``bare``, whether two things or more fill a tenth of the view."""
+        depth, things = self.look(pose)
+        middle = depth[3:9, 4:12]
+        if middle.min() < MIN_CENTRAL_DEPTH or np.median(depth) < 1.3 or depth.min() < 0.25:
+            return False
+        return bare or bool((things > 0).mean() > 0.1 and len(np.unique(things)) > 2)
+
+    def look(self, pose: Float64[np.ndarray, "4 4"]) -> tuple[Float32[np.ndarray, "12 16"], Int32[np.ndarray, "12 16"]]:
+        """Depth and id of the thing seen (0 for the room itself) on a coarse grid."""
+        rays = pixel_rays(self._intrinsics, pose, _GRID)
+        answer = self._caster.cast_rays(o3d.core.Tensor(rays), nthreads=1)
+        triangles = answer["primitive_ids"].numpy()
+        hit = triangles < len(self._things)
+        return answer["t_hit"].numpy(), np.where(hit, self._things[np.where(hit, triangles, 0)], 0)
 
 
-def _sees_enough(
-    caster: o3d.t.geometry.RaycastingScene, intrinsics: Float64[np.ndarray, "3 3"], pose: Float64[np.ndarray, "4 4"]
-) -> bool:
-    depth = _probe(caster, intrinsics, pose)
-    middle = depth[3:9, 4:12]
-    return bool(middle.min() > MIN_CENTRAL_DEPTH and np.median(depth) > 1.3 and depth.min() > 0.25)
-
-
-def _widest(
-    center: Float64[np.ndarray, "3"],
-    caster: o3d.t.geometry.RaycastingScene,
-    intrinsics: Float64[np.ndarray, "3 3"],
-    rng: np.random.Generator,
-) -> Float64[np.ndarray, "4 4"]:
-    options = [
-        look(center, yaw, np.radians(-15), 0.0) for yaw in rng.uniform(-np.pi, np.pi) + np.arange(12) * np.pi / 6
-    ]
-    return max(options, key=lambda pose: float(np.median(_probe(caster, intrinsics, pose))))
+def _widest(center: Float64[np.ndarray, "3"], probe: _Probe, rng: np.random.Generator) -> Float64[np.ndarray, "4 4"]:
+    """The pose at ``center`` that sees farthest, of twelve around."""
+    headings = rng.uniform(-np.pi, np.pi) + np.arange(12) * np.pi / 6
+    options = [look(center, yaw, np.radians(-15), 0.0) for yaw in headings]
+    return max(options, key=lambda pose: float(np.median(probe.look(pose)[0])))

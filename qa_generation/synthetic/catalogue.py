@@ -52,7 +52,8 @@ BUILDERS: dict[str, Builder] = {
     "picture": flat.picture,
     "mirror": flat.mirror,
     "rug": flat.rug,
+    "radiator": flat.radiator,
 }
 
 # what the room itself brings along
-OPENINGS = ("door", "window")
+OPENINGS = ("door", "window", "curtain")

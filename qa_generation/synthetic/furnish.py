@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from qa_generation.synthetic.catalogue import BUILDERS
-from qa_generation.synthetic.layout import Room, Wall
+from qa_generation.synthetic.layout import Room
 from qa_generation.synthetic.objects import flat
 from qa_generation.synthetic.objects.item import Item
-from qa_generation.synthetic.placement import Arrangement
+from qa_generation.synthetic.placement import Arrangement, Placed
 from qa_generation.synthetic.shell import WINDOW_RECESS
-from qa_generation.synthetic.style import Style
+from qa_generation.synthetic.style import Style, fabric_of, vary
 
 # how often each kind of room is drawn, and the extra furniture that suits it
 PROGRAMS: dict[str, tuple[str, ...]] = {
@@ -75,6 +75,7 @@ class Furnisher:
         """Everything, from the biggest to the smallest."""
         kind = str(self.rng.choice(list(PROGRAMS)))
         hang_openings(self.arrangement, self.style, self.rng)
+        dress_windows(self.arrangement, self.style, self.rng)
         self.ceiling_lamps()
         groups = {
             "living": (self.sofa_group,), "bedroom": (self.bed_group,), "office": (self.desk_group, self.desk_group),
@@ -82,7 +83,7 @@ class Furnisher:
         }  # fmt: skip
         for group in groups[kind]:
             group()
-        if self.arrangement.room.area > 17:
+        if self.arrangement.room.area > 15:
             second = (self.dining_group, self.desk_group, self.sofa_group, self.bed_group)
             second[int(self.rng.integers(4))]()
         self.extras(PROGRAMS[kind])
@@ -181,9 +182,7 @@ class Furnisher:
             return
         base = self.arrangement.placed[table]
         x, y = base.item.size[0] / 2, base.item.size[1] / 2
-        state = self.rng.bit_generator.state
         model = self.build("chair")
-        del state
         across = [-0.25, 0.25] if x > 0.6 else [0.0]
         seats = [(cx * 2 * x, side * y, side) for side in (-1, 1) for cx in across]
         spots = [(cx, cy, np.pi if side > 0 else 0.0) for cx, cy, side in seats] + [
@@ -199,7 +198,7 @@ class Furnisher:
 
     def extras(self, names: Sequence[str]) -> None:
         """Some further furniture of the kind the room asks for."""
-        for name in self.rng.permutation(names)[: int(self.rng.integers(4, 8))]:
+        for name in self.rng.permutation(names)[: int(self.rng.integers(5, 10))]:
             if name == "shelf":
                 self.arrangement.place_on_wall(self.build("shelf"), float(self.rng.uniform(1.2, 1.6)))
             elif name in AGAINST_WALL or self.rng.random() < 0.5:
@@ -276,6 +275,27 @@ def hang_openings(arrangement: Arrangement, style: Style, rng: np.random.Generat
             arrangement.add(item, (float(at[0]), float(at[1]), z), wall.yaw)
 
 
+def dress_windows(arrangement: Arrangement, style: Style, rng: np.random.Generator) -> None:
+    """Curtains beside the windows and radiators below them, in some rooms."""
+    curtains, radiators = rng.random() < 0.5, rng.random() < 0.4
+    cloth, down = fabric_of(rng, style, 0.5), bool(rng.random() < 0.5)
+    for wall in arrangement.room.walls:
+        for opening in (o for o in wall.openings if o.kind == "window"):
+            top = min(opening.z[1] + 0.13, arrangement.room.height - 0.03)
+            low = 0.03 if down else opening.z[0] - 0.18
+            for side, edge in ((-1, opening.along[0]), (1, opening.along[1])) if curtains else ():
+                width = float(rng.uniform(0.24, 0.36))
+                item = flat.curtain(rng, style, width, top - low, vary(rng, cloth, 0.01))
+                at = wall.point(edge + side * (width / 2 - 0.03), 0.075 + float(item.size[1]) / 2)
+                placed = Placed(item, (float(at[0]), float(at[1]), low), wall.yaw)
+                if 0.02 < edge + side * (width - 0.03) < wall.length - 0.02 and arrangement.is_free(placed):
+                    arrangement.add(item, placed.position, wall.yaw)
+            if radiators:
+                item = flat.radiator(rng, style)
+                at = wall.point(sum(opening.along) / 2, float(item.size[1]) / 2 + 0.03)
+                arrangement.try_at(item, float(at[0]), float(at[1]), wall.yaw)
+
+
 def furnish(
     room: Room, style: Style, rng: np.random.Generator, extra: Mapping[str, Sequence[Item]] | None = None
 ) -> Arrangement:
@@ -289,6 +309,3 @@ def _draw(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
     names = list(weights)
     p = np.array([weights[n] for n in names], dtype=np.float64)
     return str(rng.choice(names, p=p / p.sum()))
-
-
-__all__ = ["Furnisher", "Wall", "furnish", "hang_openings"]

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import open3d as o3d
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int64
 
 from qa_generation.synthetic.layout import Room
 from qa_generation.synthetic.placement import Arrangement
 from qa_generation.synthetic.style import rgb
 
 # ambient occlusion looks this far, metres, in this many directions
-AMBIENT_REACH, AMBIENT_RAYS = 1.1, 12
+AMBIENT_REACH, AMBIENT_RAYS = 1.1, 16
 # the sky's part of one window is gathered from this many points of it
 WINDOW_POINTS = 4
+_UP, _EAST = np.array([0, 0, 1], dtype=np.float32), np.array([1, 0, 0], dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,14 +123,36 @@ def bake(
     triangles: Float32[np.ndarray, "t 3"],
 ) -> Float32[np.ndarray, "v 3"]:
     """Irradiance at every vertex from the ambient light, shaded by what is near, and from the sky in the windows."""
-    points = _pulled(vertices, triangles) + 0.004 * normals
+    same = _coincident(vertices, normals)
+    count = np.bincount(same)
+    # neighbouring faces share the light of a common corner: one look for all, and no seams
+    points = _group_means(_pulled(vertices, triangles), same, count)
+    normals = _group_means(normals, same, count)
+    points = points + np.float32(0.004) * normals
     open_share = 1 - _blocked_share(caster, points, normals)
     height = normals[:, 2:] * 0.5 + 0.5
     ambient = lighting.ambient_up * height + lighting.ambient_down * (1 - height)
     out = ambient * (0.3 + 0.7 * open_share)[:, None]
     for pane in lighting.panes:
         out += lighting.sky * _pane_light(caster, pane, points, normals)[:, None]
-    return out.astype(np.float32)
+    return out.astype(np.float32)[same]
+
+
+def _coincident(vertices: Float32[np.ndarray, "v 3"], normals: Float32[np.ndarray, "v 3"]) -> Int64[np.ndarray, " v"]:
+    """A number per vertex, equal for vertices within about 2 mm and with about the same normal."""
+    place = np.round((vertices + 1) * 500).astype(np.int64) & 0x1FFF
+    facing = np.round((normals + 1) * 10).astype(np.int64)
+    key = np.zeros(len(vertices), dtype=np.int64)
+    for column, bits in ((place, 13), (facing, 5)):
+        for k in range(3):
+            key = (key << bits) | column[:, k]
+    return np.unique(key, return_inverse=True)[1]
+
+
+def _group_means(
+    values: Float32[np.ndarray, "v 3"], groups: Int64[np.ndarray, " v"], count: Int64[np.ndarray, " g"]
+) -> Float32[np.ndarray, "g 3"]:
+    return np.stack([np.bincount(groups, values[:, k]) / count for k in range(3)], axis=1).astype(np.float32)
 
 
 def _pulled(vertices: Float32[np.ndarray, "v 3"], triangles: Float32[np.ndarray, "t 3"]) -> Float32[np.ndarray, "v 3"]:
@@ -152,7 +175,7 @@ def _blocked_share(
     local = np.stack([radius * np.cos(angle), radius * np.sin(angle), np.sqrt(1 - radius**2)], axis=1).astype(
         np.float32
     )
-    helper = np.where(np.abs(normals[:, 2:]) < 0.9, np.float32([0, 0, 1]), np.float32([1, 0, 0]))
+    helper = np.where(np.abs(normals[:, 2:]) < 0.9, _UP, _EAST)
     tangent = np.cross(normals, helper)
     tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)
     other = np.cross(normals, tangent)

@@ -19,7 +19,9 @@ _QUAD = np.array([[0, 1, 2], [0, 2, 3]])
 
 
 def _cube() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    positions, normals, triangles = [], [], []
+    positions: list[np.ndarray] = []
+    normals: list[np.ndarray] = []
+    triangles: list[np.ndarray] = []
     for axis in range(3):
         for side in (0, 1):
             u, v = (axis + 1) % 3, (axis + 2) % 3
@@ -217,9 +219,7 @@ def mosaic(
         column, row = np.meshgrid(np.linspace(0, 1, columns), np.linspace(0, 1, rows))
         vertices = start + column.reshape(-1, 1) * u + row.reshape(-1, 1) * v
         a = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).reshape(-1)
-        triangles = np.concatenate(
-            [np.stack([a, a + 1, a + columns + 1], 1), np.stack([a, a + columns + 1, a + columns], 1)]
-        )
+        triangles = _grid_triangles(a, columns)
         shades = colors.reshape(-1, 3)
     else:
         column, row = (g.reshape(-1, 1) for g in np.meshgrid(np.arange(columns), np.arange(rows)))
@@ -231,6 +231,31 @@ def mosaic(
         shades = np.repeat(colors.reshape(-1, 3), 4, axis=0)
     n = len(vertices)
     return Surface(vertices, np.tile(normal, (n, 1)), shades.astype(np.float64), np.full(n, glow), triangles)
+
+
+def _grid_triangles(corner: np.ndarray, columns: int) -> np.ndarray:
+    """Two triangles for the grid cell above and right of each vertex in ``corner``."""
+    right, above, opposite = corner + 1, corner + columns, corner + columns + 1
+    return np.concatenate([np.stack([corner, right, opposite], 1), np.stack([corner, opposite, above], 1)])
+
+
+def drape(x: Span, z: Span, folds: int, depth: float, color: Color) -> Surface:
+    """A hanging cloth over two intervals, metres, that waves by ``depth`` about the plane y = 0, ``folds`` times."""
+    columns = 6 * folds + 1
+    t = np.linspace(0, 1, columns)
+    wave = 2 * np.pi * folds * t
+    slope = depth / 2 * np.cos(wave) * 2 * np.pi * folds / (x[1] - x[0])
+    normal = np.stack([-slope, np.ones(columns), np.zeros(columns)], axis=1)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    rows = 5
+    vertices = np.empty((rows, columns, 3))
+    vertices[..., 0], vertices[..., 1] = x[0] + t * (x[1] - x[0]), depth / 2 * np.sin(wave)
+    vertices[..., 2] = np.linspace(*z, rows)[:, None]
+    a = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).reshape(-1)
+    triangles = _grid_triangles(a, columns)
+    shade = np.tile(np.asarray(color) * (0.93 + 0.07 * np.sin(wave))[:, None], (rows, 1))
+    n = rows * columns
+    return Surface(vertices.reshape(-1, 3), np.tile(normal, (rows, 1)), np.clip(shade, 0, 1), np.zeros(n), triangles)
 
 
 def leaf(base: Vector, heading: float, length: float, width: float, rise: float, color: Color) -> Surface:

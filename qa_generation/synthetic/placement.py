@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from qa_generation.scene import OrientedBox
-from qa_generation.synthetic.layout import Room, Wall
+from qa_generation.synthetic.layout import Rect, Room, Wall
 from qa_generation.synthetic.objects.item import Item, Support
 from qa_generation.synthetic.surface import Surface, rotation_z
 
@@ -63,12 +64,16 @@ class Placed:
         return float(self.position[0] + c * x - s * y), float(self.position[1] + s * x + c * y)
 
 
-def overlapping(one: Block, many: list[Block], tolerance: float = TOLERANCE) -> Bool[np.ndarray, " many"]:
-    """Which boxes share space with ``one`` by more than ``tolerance`` metres (separating axis test)."""
-    if not many:
-        return np.zeros(0, dtype=bool)
-    numbers = np.array([(*b.center, *b.half, b.yaw, *b.z) for b in many])
-    own = np.array([(*one.center, *one.half, one.yaw, *one.z)])
+def block_rows(blocks: Sequence[Block]) -> Float64[np.ndarray, "n 7"]:
+    """The boxes as numbers: centre x y, half extents x y, turn, lower and upper height."""
+    return np.array([(*b.center, *b.half, b.yaw, *b.z) for b in blocks], dtype=np.float64).reshape(-1, 7)
+
+
+def overlapping(
+    one: Block, numbers: Float64[np.ndarray, "n 7"], tolerance: float = TOLERANCE
+) -> Bool[np.ndarray, " n"]:
+    """Which boxes, given as `block_rows`, share more than ``tolerance`` metres with ``one`` (separating axis test)."""
+    own = block_rows([one])
     gap = numbers[:, :2] - own[:, :2]
     hit = (numbers[:, 5] < own[:, 6] - tolerance) & (numbers[:, 6] > own[:, 5] + tolerance)
     for frame in (own, numbers):
@@ -87,6 +92,11 @@ def _reach(boxes: Float64[np.ndarray, "n 7"], axis: Float64[np.ndarray, "m 2"]) 
     return boxes[:, 2] * along + boxes[:, 3] * across
 
 
+def _upright(rect: Rect) -> Block:
+    x0, y0, x1, y1 = rect
+    return Block(((x0 + x1) / 2, (y0 + y1) / 2), ((x1 - x0) / 2, (y1 - y0) / 2), 0.0, (0.0, 9.0))
+
+
 @dataclass(eq=False)
 class Arrangement:
     """The room being furnished. Every ``place_...`` method returns the index of what it placed, or None."""
@@ -94,30 +104,31 @@ class Arrangement:
     room: Room
     rng: np.random.Generator
     placed: list[Placed] = field(default_factory=list)
-    _blocks: list[Block] = field(default_factory=list)
-    _keep_free: list[Block] = field(default_factory=list)
+    _blocks: Float64[np.ndarray, "n 7"] = field(default_factory=lambda: block_rows([]))
+    _keep_free: Float64[np.ndarray, "n 7"] = field(default_factory=lambda: block_rows([]))
+    _cuts: Float64[np.ndarray, "n 7"] = field(default_factory=lambda: block_rows([]))
 
     def __post_init__(self) -> None:
+        keep_free = []
         for wall in self.room.walls:
             for opening in wall.openings:
                 if opening.kind == "door":
                     middle = wall.point(sum(opening.along) / 2, DOOR_CLEARANCE / 2)
                     half = (opening.along[1] - opening.along[0]) / 2
-                    self._keep_free.append(
-                        Block((middle[0], middle[1]), (half, DOOR_CLEARANCE / 2), wall.yaw, (0, 2.2))
-                    )
+                    keep_free.append(Block((middle[0], middle[1]), (half, DOOR_CLEARANCE / 2), wall.yaw, (0, 2.2)))
                 else:
                     middle = wall.point(sum(opening.along) / 2, 0.1)
                     half = (opening.along[1] - opening.along[0]) / 2 + 0.05
-                    self._keep_free.append(
-                        Block((middle[0], middle[1]), (half, 0.1), wall.yaw, (opening.z[0] - 0.04, 3.0))
-                    )
+                    keep_free.append(Block((middle[0], middle[1]), (half, 0.1), wall.yaw, (opening.z[0] - 0.04, 3.0)))
+
+        self._keep_free = block_rows(keep_free)
+        self._cuts = block_rows([_upright(rect) for rect in self.room.cuts])
 
     def add(self, item: Item, position: tuple[float, float, float], yaw: float, parent: int = -1) -> int:
         """Puts the item there without asking."""
         placed = Placed(item, position, yaw, parent)
         self.placed.append(placed)
-        self._blocks.append(placed.block)
+        self._blocks = np.concatenate([self._blocks, block_rows([placed.block])])
         return len(self.placed) - 1
 
     def fits(self, placed: Placed, gap: float = 0.0) -> bool:
@@ -133,17 +144,17 @@ class Arrangement:
             hits[placed.parent] = False
         return not hits.any()
 
+    def is_free(self, placed: Placed) -> bool:
+        """Whether the item's box shares no space with that of any other; walls are not asked."""
+        return not overlapping(placed.block, self._blocks).any()
+
     def _inside(self, b: Block) -> bool:
         c, s = np.cos(b.yaw), np.sin(b.yaw)
         signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
         corners = np.array(b.center) + (signs * b.half) @ np.array([[c, s], [-s, c]])
         if not self.room.contains(corners, 0.012).all():
             return False
-        cuts = [
-            Block(((x0 + x1) / 2, (y0 + y1) / 2), ((x1 - x0) / 2, (y1 - y0) / 2), 0.0, (0, 9))
-            for x0, y0, x1, y1 in self.room.cuts
-        ]
-        return not overlapping(b, cuts).any()
+        return not overlapping(b, self._cuts).any()
 
     def try_at(
         self, item: Item, x: float, y: float, yaw: float, z: float = 0.0, parent: int = -1, gap: float = 0.0
@@ -153,7 +164,7 @@ class Arrangement:
             return None
         return self.add(item, (x, y, z), yaw, parent)
 
-    def place_at_wall(self, item: Item, tries: int = 16, gap: float = 0.03, outer: bool = False) -> int | None:
+    def place_at_wall(self, item: Item, tries: int = 40, gap: float = 0.03) -> int | None:
         """Places the item on the floor with its back to a wall."""
         sx, sy = item.size[0], item.size[1]
         walls = [w for w in self.room.walls if w.length > sx + 0.05]

@@ -57,7 +57,8 @@ def laptop(rng: np.random.Generator, style: Style) -> Item:
     parts.append(mosaic((-x * 0.86, -y * 0.75, 0.0165), (x * 1.72, 0, 0), (0, y * 0.95, 0), np.clip(keys, 0, 1)))
     parts.append(block((-x * 0.3, x * 0.3), (y * 0.35, y * 0.85), (0.016, 0.0166), case * 0.85))
     lid = [block((-x, x), (-0.008, 0), (0, 2 * y), case), _screen(rng, 2 * x - 0.02, (0.012, 2 * y - 0.012), 0.0005)]
-    parts += [p.rotated(rotation_x(uniform(rng, 0.2, 0.45))).moved((0, -y, 0.018)) for p in lid]
+    tilt = rotation_x(uniform(rng, 0.2, 0.45))
+    parts += [p.rotated(tilt).moved((0, -y, 0.018)) for p in lid]
     return assemble("laptop", parts)
 
 
@@ -83,7 +84,7 @@ def lamp(rng: np.random.Generator, style: Style) -> Item:
             [(low, height - shade), (high, height), (high - 0.004, height), (low - 0.004, height - shade)],
             cloth,
             sides=18,
-            glow=0.75,
+            glow=0.5,
         )
     )
     return assemble("lamp", parts, lamp=(0, 0, height - shade * 0.4, low + 0.06))
@@ -99,7 +100,7 @@ def floor_lamp(rng: np.random.Generator, style: Style) -> Item:
     ]
     cloth = vary(rng, rgb("f5ead6") if rng.random() < 0.7 else pick(rng, ACCENTS), 0.04)
     ring = [(low, height - shade), (high, height), (high - 0.004, height), (low - 0.004, height - shade)]
-    parts.append(lathe(ring, cloth, sides=20, glow=0.75))
+    parts.append(lathe(ring, cloth, sides=20, glow=0.5))
     return assemble("floor lamp", parts, lamp=(0, 0, height - shade * 0.4, low + 0.1))
 
 
@@ -110,13 +111,13 @@ def ceiling_lamp(rng: np.random.Generator, style: Style) -> Item:
         radius, drop = uniform(rng, 0.18, 0.26), uniform(rng, 0.35, 0.6)
         bowl = [(radius * np.cos(a), 0.16 * np.sin(a)) for a in np.linspace(0, np.pi / 2 - 0.15, 5)]
         parts = [lathe(bowl, vary(rng, pick(rng, ACCENTS)), sides=22, glow=0.12)]
-        parts.append(lathe([(0.0, 0.02), (radius * 0.96, 0.01)], _WARM, sides=22, glow=1.1))
+        parts.append(lathe([(0.0, 0.02), (radius * 0.96, 0.01)], _WARM, sides=22, glow=0.9))
         parts.append(cylinder(0.006, (0.14, drop), DARK, sides=6))
         parts.append(cylinder(0.05, (drop - 0.03, drop), style.metal))
         return assemble("ceiling lamp", parts, lamp=(0, 0, 0.0, radius + 0.05))
     radius = uniform(rng, 0.17, 0.24)
     dome = [(radius * np.cos(a), 0.1 - 0.1 * np.sin(a)) for a in np.linspace(np.pi / 2, 0, 5)]
-    parts = [lathe(dome, cloth, sides=22, glow=1.0), cylinder(radius + 0.015, (0.1, 0.125), style.metal, sides=22)]
+    parts = [lathe(dome, cloth, sides=22, glow=0.8), cylinder(radius + 0.015, (0.1, 0.125), style.metal, sides=22)]
     return assemble("ceiling lamp", parts, lamp=(0, 0, -0.02, radius + 0.05))
 
 

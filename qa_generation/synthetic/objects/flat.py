@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from qa_generation.synthetic.objects.item import Item, Support, assemble, uniform
-from qa_generation.synthetic.parts import ball, block, mosaic
-from qa_generation.synthetic.style import ACCENTS, BLACK, FABRICS, WHITE, WOODS, Style, pick, rgb, vary
+from qa_generation.synthetic.parts import ball, block, drape, mosaic
+from qa_generation.synthetic.style import ACCENTS, BLACK, FABRICS, WHITE, WOODS, Color, Style, pick, rgb, vary
 from qa_generation.synthetic.surface import Surface
 
 
@@ -87,6 +87,27 @@ def rug(rng: np.random.Generator, style: Style) -> Item:
     return assemble("rug", parts, [Support((-x + 0.02, x - 0.02), (-y + 0.02, y - 0.02), thick, 2.0)])
 
 
+def curtain(rng: np.random.Generator, style: Style, width: float, height: float, color: Color) -> Item:
+    """One half of a pair of curtains, hanging in folds from a short rod."""
+    x, y = width / 2, 0.055
+    parts = [drape((-x, x), (0, height - 0.02), max(3, round(width / 0.075)), y, color)]
+    parts.append(block((-x, x), (-0.012, 0.012), (height - 0.02, height), style.metal))
+    return assemble("curtain", parts)
+
+
+def radiator(rng: np.random.Generator, style: Style) -> Item:
+    """A white radiator of vertical columns, with two feet."""
+    x, z, columns = uniform(rng, 0.55, 1.0) / 2, uniform(rng, 0.48, 0.6), 12
+    paint = vary(rng, WHITE * 0.98, 0.015)
+    parts = [block((-x, x), (-0.015, 0.015), (0.14, z - 0.04), paint * 0.93)]
+    for cx in np.linspace(-x + 0.02, x - 0.02, columns):
+        parts.append(block((cx - 0.014, cx + 0.014), (-0.04, 0.04), (0.1, z), paint))
+    for side in (-1, 1):
+        at = side * (x - 0.08)
+        parts.append(block((at - 0.015, at + 0.015), (-0.03, 0.03), (0, 0.12), paint))
+    return assemble("radiator", parts)
+
+
 def door(rng: np.random.Generator, style: Style, width: float, height: float) -> Item:
     """A door leaf with frame and handle that fills an opening; the frame stands 3 cm proud of the wall."""
     x = width / 2
@@ -112,12 +133,12 @@ def door(rng: np.random.Generator, style: Style, width: float, height: float) ->
 def window(rng: np.random.Generator, style: Style, width: float, height: float, recess: float) -> Item:
     """A window that fills an opening: bright sky, frame, bars and a sill; the glass lies ``recess`` metres deep."""
     x, trim = width / 2, vary(rng, WHITE, 0.01)
-    sky, horizon, green = rgb("cfe4f7"), rgb("f3f6f5"), vary(rng, rgb("7f9a6b"), 0.06)
+    sky, horizon, green = rgb("b9d8f5"), rgb("eef3f5"), vary(rng, rgb("7f9a6b"), 0.06)
     rows = 12
     t = np.linspace(0, 1, rows)[:, None, None]
     view = np.where(t < 0.22, green * (0.8 + t), horizon * (1 - t) + sky * t) * np.ones((1, 6, 1))
     view[1:4] *= rng.uniform(0.92, 1.05, (3, 6, 1))
-    parts = [mosaic((x, -recess, 0), (-width, 0, 0), (0, 0, height), np.clip(view, 0, 1), glow=1.9, smooth=True)]
+    parts = [mosaic((x, -recess, 0), (-width, 0, 0), (0, 0, height), np.clip(view, 0, 1), glow=0.8, smooth=True)]
     bar = 0.05
     inner = [
         block((-x, x), (-recess + 0.01, -recess + 0.05), (0, bar), trim),

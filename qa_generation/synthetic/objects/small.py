@@ -6,7 +6,7 @@ import numpy as np
 
 from qa_generation.synthetic.objects.item import Item, assemble, uniform
 from qa_generation.synthetic.parts import ball, block, cylinder, lathe, leaf, pillow, tube
-from qa_generation.synthetic.style import ACCENTS, DARK, FABRICS, LEAVES, WHITE, Style, pick, rgb, vary
+from qa_generation.synthetic.style import ACCENTS, DARK, FABRICS, LEAVES, WHITE, Color, Style, pick, rgb, vary
 from qa_generation.synthetic.surface import Surface, rotation_x
 
 
@@ -162,7 +162,7 @@ def teddy_bear(rng: np.random.Generator, style: Style) -> Item:
     """A sitting teddy bear."""
     fur = vary(rng, pick(rng, tuple(rgb(t) for t in ("a9743f", "7a4f2c", "d2b38a", "b8a79a", "c98a8a"))))
     light, k = np.clip(fur * 1.25, 0, 1), uniform(rng, 0.8, 1.35)
-    blobs = [
+    blobs: list[tuple[tuple[float, ...], tuple[float, ...], Color]] = [
         ((0.085, 0.075, 0.1), (0, 0, 0.1), fur),
         ((0.072, 0.066, 0.064), (0, 0.005, 0.235), fur),
         ((0.032, 0.03, 0.026), (0, 0.064, 0.222), light),

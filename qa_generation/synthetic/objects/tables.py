@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float64
 
 from qa_generation.synthetic.objects.item import Item, Support, assemble, uniform
 from qa_generation.synthetic.objects.seating import legs
-from qa_generation.synthetic.parts import block, cylinder, pillow, planks
-from qa_generation.synthetic.style import Style, fabric_of, grain, vary, wood_of
+from qa_generation.synthetic.parts import block, cylinder, mosaic, pillow, planks
+from qa_generation.synthetic.style import FABRICS, Color, Style, fabric_of, grain, pick, vary, wood_of
 from qa_generation.synthetic.surface import Surface
 
 
@@ -80,6 +81,16 @@ def desk(rng: np.random.Generator, style: Style) -> Item:
     return assemble("desk", parts, [Support((-x + 0.03, x - 0.03), (-y + 0.03, y - 0.03), height)])
 
 
+def _quilt(rng: np.random.Generator, color: Color) -> Float64[np.ndarray, "10 12 3"]:
+    """A blanket's pattern: plain patches, stripes or checks."""
+    row, column = np.meshgrid(np.arange(10), np.arange(12), indexing="ij")
+    other = vary(rng, pick(rng, FABRICS), 0.05) * 0.5 + color * 0.5
+    kind = rng.integers(3)
+    mask = (np.zeros_like(row), row % 3 == 0, (row + column) % 2)[kind].astype(bool)
+    art = np.where(mask[..., None], other, color)
+    return np.clip(art * (1 + rng.normal(0, 0.025, (10, 12, 1))), 0, 1)
+
+
 def bed(rng: np.random.Generator, style: Style) -> Item:
     """A bed with headboard, mattress and a blanket; pillows come as things of their own."""
     width = uniform(rng, 0.9, 1.1) if rng.random() < 0.4 else uniform(rng, 1.4, 1.8)
@@ -94,7 +105,9 @@ def bed(rng: np.random.Generator, style: Style) -> Item:
     mattress = 0.2
     parts.append(pillow((width - 0.02, length - 0.03, mattress), (0, 0, base + mattress / 2), sheet, 0.12, 24, 8))
     high, fold = base + mattress, uniform(rng, -0.25, -0.05) * length
-    parts.append(block((-x - 0.015, x + 0.015), (fold, y + 0.015), (high, high + 0.025), blanket))
+    parts.append(block((-x - 0.015, x + 0.015), (fold, y + 0.015), (high, high + 0.024), blanket))
+    quilt = _quilt(rng, blanket)
+    parts.append(mosaic((-x - 0.015, fold, high + 0.0245), (2 * x + 0.03, 0, 0), (0, y + 0.015 - fold, 0), quilt))
     for side in (-1, 1):
         edge = side * (x + 0.0075)
         parts.append(block((edge - 0.0075, edge + 0.0075), (fold, y + 0.015), (base - 0.02, high), blanket))
