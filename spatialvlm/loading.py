@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
@@ -58,12 +59,19 @@ def load_model(
     if dtype is None:
         dtype = torch.float32 if device.type == "cpu" else "auto"
     try:
-        model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        model: Any
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # readers of half a dozen file formats, each with errors of its own
         reason = " ".join(str(error).split())
-        raise InputError(f"{folder}: the model cannot be loaded ({reason})") from error
-    return model.to(device).eval(), processor  # type: ignore[arg-type]
+        raise InputError(f"{folder}: the model cannot be loaded ({type(error).__name__}: {reason})") from error
+    missing = sorted(report["missing_keys"])
+    if missing and not (folder / _ADAPTER_CONFIG).is_file():
+        count = f"{len(missing)} tensors in all"
+        raise InputError(f"{folder}: the weights lack {missing[0]} ({count}), expected all that config.json asks for")
+    return model.to(device).eval(), processor
 
 
 def _check_folder(folder: Path) -> None:

@@ -188,7 +188,7 @@ class SpatialMosaicModel(SpatialMosaicPreTrainedModel):
         encoder has one, followed by the patch tokens (specs 6.1).
         """
         tower = self.geometry_tower
-        samples, views = view_mask.shape
+        samples, views = pixel_values.shape[:2]
         images = self._geometry_images(pixel_values.flatten(0, 1)).unflatten(0, (samples, views))
         with torch.set_grad_enabled(torch.is_grad_enabled() and not _is_frozen(tower)):
             output = tower.encode_views(images.to(tower.dtype), view_mask, with_pointmaps=False)
@@ -233,7 +233,7 @@ class SpatialMosaicModel(SpatialMosaicPreTrainedModel):
         view_mask: Bool[Tensor, "samples views"],
     ) -> Float[Tensor, "samples views kept_tokens text_size"]:
         """Visual tokens of every view in the padded layout, zero on padded views; this is what exports."""
-        samples, views = view_mask.shape
+        samples, views = pixel_values.shape[:2]
         visual = self.vision_tokens(pixel_values.flatten(0, 1))
         geometry = None if self.fusion is None else self.geometry_tokens(pixel_values, view_mask).flatten(0, 1)
         tokens = self.language_tokens(visual, geometry).unflatten(0, (samples, views))

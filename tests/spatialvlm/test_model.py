@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -133,7 +134,7 @@ def test_packed_questions_equal_separate_forwards(attention):
         start = end
     allowed &= torch.ones(length, length, dtype=torch.bool).tril()
     mask = torch.zeros(1, 1, length, length).masked_fill(~allowed, torch.finfo(torch.float32).min)
-    packed_ids = torch.tensor([ids + sum(questions, [])])
+    packed_ids = torch.tensor([[*ids, *itertools.chain.from_iterable(questions)]])
     masks = [mask] if attention == "eager" else [mask, allowed[None, None]]
     for form in masks:
         packed = padded_logits(
