@@ -1,7 +1,5 @@
 """The configuration of DUSt3R, with the argument names its users know."""
 
-from __future__ import annotations
-
 import logging
 import math
 import re
@@ -88,7 +86,7 @@ class Dust3rConfig(PreTrainedConfig):
         return 0, self.dec_depth * 2 // 4, self.dec_depth * 3 // 4, self.dec_depth
 
     @classmethod
-    def from_official_arguments(cls, arguments: Mapping[str, Any]) -> Dust3rConfig:
+    def from_official_arguments(cls, arguments: Mapping[str, Any]) -> "Dust3rConfig":
         """The configuration that the constructor arguments of the official program describe.
 
         ``arguments`` may be written with lists or tuples, and with infinities as floats or as the words ``inf`` and

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 
 from geometry_encoders.interface import GeometryEncoder, GeometryOutput
+from geometry_encoders.reconstruction.dust3r.anchoring import AnchoredPairs
 from geometry_encoders.reconstruction.dust3r.blocks import DecoderBlock, EncoderBlock
 from geometry_encoders.reconstruction.dust3r.configuration_dust3r import Dust3rConfig
 from geometry_encoders.reconstruction.dust3r.dpt_head import DPT, DPTHead
@@ -220,17 +221,12 @@ class Dust3rModel(PreTrainedModel, GeometryEncoder):
         batch, views, _, height, width = pixel_values.shape
         pixel_values = _zero_padding(pixel_values, mask)
         tokens, positions = self.encode(pixel_values.flatten(0, 1))
-        positions = positions[:1]  # one grid for all
-        tokens = tokens.unflatten(0, (batch, views))
-        pairs = max(views - 1, 1)
-        first = tokens[:, :1].expand(-1, pairs, -1, -1)
-        others = tokens[:, 1:] if views > 1 else first
-        if mask is not None and views > 1:
-            # padded views are replaced by the first view, so that a lone view meets itself whatever the padding
-            others = torch.where(mask[:, 1:, None, None], others, first)
-        layers1, layers2 = self.decode(first.flatten(0, 1), positions, others.flatten(0, 1), positions)
-        own = [layer.unflatten(0, (batch, pairs))[:, 0] for layer in layers1]
-        patch_tokens = _join_views(own[-1], layers2[-1], pairs, views)
+        pairs = AnchoredPairs(batch, views, mask, tokens.device)
+        layers1, layers2 = self.decode(
+            tokens.index_select(0, pairs.first), positions[:1], tokens.index_select(0, pairs.other), positions[:1]
+        )
+        own = [layer.index_select(0, pairs.own) for layer in layers1]
+        patch_tokens = pairs.join(own[-1], layers2[-1])
         output = GeometryOutput(
             patch_tokens=_zero_padding(patch_tokens, mask),
             grid=(height // self.patch_size, width // self.patch_size),
@@ -238,8 +234,8 @@ class Dust3rModel(PreTrainedModel, GeometryEncoder):
         if with_pointmaps:
             points1, confidence1 = self.pointmap(1, own, (height, width), pixels)
             points2, confidence2 = self.pointmap(2, layers2, (height, width), pixels)
-            output.pointmaps = _zero_padding(_join_views(points1, points2, pairs, views), mask)
-            output.confidence = _zero_padding(_join_views(confidence1, confidence2, pairs, views), mask)
+            output.pointmaps = _zero_padding(pairs.join(points1, points2), mask)
+            output.confidence = _zero_padding(pairs.join(confidence1, confidence2), mask)
         return output
 
     def forward(
@@ -264,9 +260,3 @@ def true_shape_of(view: Mapping[str, Any]) -> Int[Tensor, "batch 2"]:
 def _zero_padding(values: Tensor, mask: Bool[Tensor, "batch views"] | None) -> Float[Tensor, "batch views ..."]:
     """``values`` with zeros in padded views; unlike a product this also removes what is not finite."""
     return values if mask is None else torch.where(mask.view(*mask.shape, *[1] * (values.ndim - 2)), values, 0.0)
-
-
-def _join_views(own: Tensor, others: Tensor, pairs: int, views: int) -> Float[Tensor, "batch views ..."]:
-    """The first view's result, then those of the other views out of the (batch * pairs) axis."""
-    joined = torch.cat([own.unsqueeze(1), others.unflatten(0, (own.shape[0], pairs))], dim=1)
-    return joined[:, :views]
