@@ -6,7 +6,7 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -67,11 +67,12 @@ def answer(
     check_request(len(photos), question, options)
     labels = [f"Frame {k}" for k in range(1, len(photos) + 1)]
     messages = build_messages(list(photos), question_with_options(question, options), labels)
-    inputs = processor.apply_chat_template(
+    inputs: Any = processor.apply_chat_template(
         [messages], tokenize=True, add_generation_prompt=True, return_dict=True, return_tensors="pt"
-    ).to(model.device)
+    )
+    generate: Any = model.generate
     with torch.inference_mode():
-        output = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
+        output = generate(**inputs.to(model.device), max_new_tokens=max_new_tokens, do_sample=False)
     new_tokens = output[0, inputs["input_ids"].shape[1] :]
     return split_thought(processor.tokenizer.decode(new_tokens, skip_special_tokens=True))
 
