@@ -33,16 +33,16 @@ def make_scene(job: SceneJob, scene_id: str) -> int:
     Raises:
         SceneError: the scene cannot be read or annotated, or has fewer than two views.
     """
-    # the ray caster is heavy to import and needed by the workers only
-    from qa_generation.visibility import VisibilityConfig
-    from qa_generation.visibility_cache import load_or_annotate
-
     scene = job.reader.read(scene_id)
     check_name("dataset", scene.dataset)
     for view in scene.views:
         check_name("view id", view.view_id)
     if len(scene.views) < 2:
         raise SceneError(f"scene {scene_id} has {len(scene.views)} view, expected at least 2")
+    # the ray caster is heavy to import and needed by the workers only
+    from qa_generation.visibility import VisibilityConfig
+    from qa_generation.visibility_cache import load_or_annotate
+
     table = load_or_annotate(scene, job.cache_dir, VisibilityConfig(max_side=job.config.visibility_max_side))
     context = scene_context(scene, table, job.config, job.seed)
     records = compose(context, job.seed)

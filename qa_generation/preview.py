@@ -98,8 +98,8 @@ def pick_records(out: Path, seed: int, number: int) -> list[QARecord]:
     for question_type in types:
         records = by_type[question_type]
         by_type[question_type] = _spread([records[i] for i in rng.permutation(len(records))])
-    share = max(1, -(-number // max(len(types), 1)))
-    return [record for question_type in types for record in by_type[question_type][:share]][:number]
+    share = max(1, number // max(len(types), 1))
+    return [record for question_type in types for record in by_type[question_type][:share]]
 
 
 def _spread(records: Iterable[QARecord]) -> list[QARecord]:

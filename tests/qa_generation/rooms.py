@@ -24,14 +24,12 @@ class RoomReader:
         count: number of rooms.
         broken: rooms that raise ``SceneError``.
         deadly: rooms during whose reading the process is killed.
-        deadly_once: the same, but only until the marker file of the room exists.
     """
 
     root: Path
     count: int = 3
     broken: frozenset[str] = field(default_factory=frozenset)
     deadly: frozenset[str] = field(default_factory=frozenset)
-    deadly_once: frozenset[str] = field(default_factory=frozenset)
     dataset: str = "synthetic"
 
     def scene_ids(self) -> Sequence[str]:
@@ -40,9 +38,7 @@ class RoomReader:
     def read(self, scene_id: str) -> Scene:
         if scene_id in self.broken:
             raise SceneError(f"{self.root / scene_id}: mesh.ply is truncated, expected 12 triangles")
-        marker = self.root / f"{scene_id}.died"
-        if scene_id in self.deadly or (scene_id in self.deadly_once and not marker.exists()):
-            marker.touch()
+        if scene_id in self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
         folder = self.root / scene_id
         folder.mkdir(parents=True, exist_ok=True)
