@@ -179,7 +179,7 @@ def _find_images(source: Path, table: pa.Table, image_root: Path | None) -> Path
     else:
         dataset = table["dataset"][0].as_py()
         above = [source.parent, source.parent.parent, source.parent.parent.parent]
-        candidates = [folder for base in above for folder in (base, base / dataset)]
+        candidates = [folder for base in above for folder in (base, base / dataset, base / "images" / dataset)]
     root = next((folder for folder in candidates if names and (folder / names[0]).is_file()), candidates[0])
     missing = [str(root / name) for name in names if not (root / name).is_file()]
     if missing:

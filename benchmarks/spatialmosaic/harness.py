@@ -16,6 +16,7 @@ from benchmarks.spatialmosaic.dataset import BenchData
 from benchmarks.spatialmosaic.results import Run, ScoredAnswer, score_answer
 from benchmarks.spatialmosaic.taskfiles import GROUP, write_tasks
 from benchmarks.spatialmosaic.tasks import utils
+from qa_generation.errors import InputError
 
 
 def evaluate(
@@ -35,7 +36,11 @@ def evaluate(
         limit: at most so many questions per question type, the first in file order.
         max_new_tokens: length limit of an answer, reasoning included.
         apply_chat_template: whether the prompt goes through the model's chat template.
+
+    Raises:
+        InputError: when several processes share the work and a type has fewer questions than there are processes.
     """
+    _check_shares(data, limit, model.world_size)
     utils.forget()
     with tempfile.TemporaryDirectory() as folder, _unhashed_pictures():
         write_tasks(Path(folder), data.question_types, data)
@@ -56,6 +61,15 @@ def evaluate(
     answers = [_scored(sample) for task in samples.values() for sample in sorted(task, key=lambda s: s["doc_id"])]
     order = {key: index for index, key in enumerate(data.table["id"].to_pylist())}
     return Run(name=name, answers=tuple(sorted(answers, key=lambda answer: order[answer.id]))), dict(results)
+
+
+def _check_shares(data: BenchData, limit: int | None, processes: int) -> None:
+    """lm-eval stops with a bare error when a process gets no question of some task."""
+    for kind in data.question_types:
+        count = data.of_type(kind).num_rows
+        count = count if limit is None else min(count, limit)
+        if count < processes:
+            raise InputError(f"{data.source}: {count} questions of type {kind}, expected one per process ({processes})")
 
 
 @contextmanager

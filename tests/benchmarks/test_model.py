@@ -135,6 +135,13 @@ def test_the_model_is_known_to_lm_eval_by_name() -> None:
     assert get_model("spatialvlm") is SpatialVLM
 
 
+def test_more_processes_than_questions_of_a_type_are_refused(model_dir: Path, dataset: Path) -> None:
+    model = SpatialVLM(str(model_dir))
+    model._world_size = 2
+    with pytest.raises(InputError, match=r"1 questions of type obj_count_occ, expected one per process \(2\)"):
+        answers(model, dataset)
+
+
 @pytest.mark.slow
 def test_two_processes_share_the_work_and_answer_the_same(model_dir: Path, dataset: Path, tmp_path: Path) -> None:
     script = tmp_path / "two.py"
@@ -150,7 +157,7 @@ def test_two_processes_share_the_work_and_answer_the_same(model_dir: Path, datas
         "asked = []\n"
         "inner = lm.generate_until\n"
         "lm.generate_until = lambda requests, **kw: (asked.extend(requests), inner(requests, **kw))[1]\n"
-        "found = evaluate(lm, load(Path(data)), limit=1, max_new_tokens=4, apply_chat_template=True)\n"
+        "found = evaluate(lm, load(Path(data)), limit=2, max_new_tokens=4, apply_chat_template=True)\n"
         "rows = [asdict(answer) for answer in found[0].answers] if found else None\n"
         "report = {'asked': len({r.doc['id'] for r in asked}), 'world': lm.world_size, 'rows': rows}\n"
         "Path(out, f'rank{lm.rank}.json').write_text(json.dumps(report))\n"
@@ -162,7 +169,7 @@ def test_two_processes_share_the_work_and_answer_the_same(model_dir: Path, datas
     )
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
     assert first["world"] == second["world"] == 2
-    assert first["asked"] < 17 and second["asked"] < 17
+    assert first["asked"] == second["asked"] == 17
     assert second["rows"] is None
-    alone = answers(SpatialVLM(str(model_dir), batch_size=1), dataset)
+    alone = answers(SpatialVLM(str(model_dir), batch_size=1), dataset, limit=2)
     assert [row["response"] for row in first["rows"]] == [answer.response for answer in alone.answers]
