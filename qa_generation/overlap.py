@@ -44,9 +44,9 @@ def sample_instances(
     if not len(corners):
         nothing = np.empty(0, dtype=np.int32)
         return SurfaceSamples(np.empty((3, 0), dtype=np.float32), nothing, nothing, 0)
-    points, owner = sample_triangles(corners, voxel_m)
-    order = np.argsort(columns[owner], kind="stable")
-    stored, owner = points[order].astype(np.float32), owner[order]
+    order = np.argsort(columns, kind="stable")
+    points, owner = sample_triangles(corners[order], voxel_m)
+    stored = points.astype(np.float32)
     cells = np.floor(stored.astype(np.float64) / voxel_m).astype(np.int64)
     cells -= cells.min(axis=0)
     nx, ny, nz = (int(n) + 1 for n in cells.max(axis=0))
@@ -57,7 +57,7 @@ def sample_instances(
     occupied, voxels = np.unique(keys, return_inverse=True)
     return SurfaceSamples(
         np.ascontiguousarray(stored.T),
-        columns[owner].astype(np.int32),
+        columns[order][owner].astype(np.int32),
         voxels.astype(np.int32),
         len(occupied),
     )

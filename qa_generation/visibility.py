@@ -95,7 +95,8 @@ class _Surface:
     def caster_of(self, column: int) -> RayCaster:
         """The caster of one instance alone, built on first use."""
         if column not in self.alone:
-            self.alone[column] = RayCaster(self.vertices, self.triangles[:, self.columns == column].T, self.threads)
+            used, triangles = np.unique(self.triangles[:, self.columns == column], return_inverse=True)
+            self.alone[column] = RayCaster(self.vertices[used], triangles.reshape(3, -1).T, self.threads)
         return self.alone[column]
 
 
