@@ -21,6 +21,8 @@ from tqdm import tqdm
 
 from geometry_encoders.errors import InputError
 from geometry_encoders.reconstruction import Dust3rConfig, Dust3rModel
+from geometry_encoders.reconstruction.dust3r.linear_head import RAW_CHANNELS, LinearHead
+from geometry_encoders.reconstruction.dust3r.postprocess import raw_length
 from geometry_encoders.reconstruction.dust3r.presets import PRESETS
 from geometry_encoders.reconstruction.losses import confidence_loss, divide, mean_distance
 from spatialvlm.training.command import run_recipe_command
@@ -42,11 +44,13 @@ class Encoder:
         preset: ``tiny`` or one of the published sizes, untrained.
         start: folder written by ``save_pretrained`` whose weights and sizes are taken instead.
         image_px: side of the square input, pixels.
+        initial_depth: what a fresh network says everywhere, in the units of training; about the typical depth.
     """
 
     preset: Literal["tiny", "vitl_224_linear", "vitl_512_linear", "vitl_512_dpt"] = "tiny"
     start: str | None = None
     image_px: int = 128
+    initial_depth: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,17 @@ def build_encoder(choice: Encoder, seed: int) -> Dust3rModel:
     config: Dust3rConfig = PRESETS[choice.preset]()
     config.image_size = (choice.image_px, choice.image_px)
     torch.manual_seed(seed)
-    return Dust3rModel(config)
+    model = Dust3rModel(config)
+    start_at_depth(model, choice.initial_depth)
+    return model
+
+
+@torch.no_grad()
+def start_at_depth(model: Dust3rModel, depth: float) -> None:
+    """Sets the heads' biases to points at that depth straight ahead, which spares training the way there."""
+    for head in (model.downstream_head1, model.downstream_head2):
+        bias = head.proj.bias if isinstance(head, LinearHead) else head.dpt.raw_bias
+        bias.view(RAW_CHANNELS, -1)[2] = raw_length(depth, model.config.depth_mode)
 
 
 class GeometryPretraining:

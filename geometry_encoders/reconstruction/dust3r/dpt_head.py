@@ -122,6 +122,11 @@ class DPT(nn.Module):
             nn.Conv2d(last_dim, RAW_CHANNELS, 1),
         )
 
+    @property
+    def raw_bias(self) -> Float[Tensor, " 4"]:
+        """Bias of the raw channels, e.g. to start at a typical depth."""
+        return self.get_parameter("head.4.bias")
+
     def forward(
         self, layers: Sequence[Float[Tensor, "batch tokens channels"]], grid: tuple[int, int]
     ) -> Float[Tensor, "batch 4 height width"]:

@@ -36,6 +36,14 @@ def points_from_raw(
     return POINT_MODES[mode](raw[:, :3].movedim(1, -1))
 
 
+def raw_length(distance: float, mode: str = "exp") -> float:
+    """The length of the raw vector that `points_from_raw` turns into a point at that distance."""
+    lengths: dict[str, Callable[[float], float]] = {"linear": float, "square": math.sqrt, "exp": math.log1p}
+    if mode not in lengths:
+        raise InputError(f"depth mode {mode!r}: expected one of {', '.join(lengths)}")
+    return lengths[mode](distance)
+
+
 def confidence_from_raw(
     raw: Float[Tensor, "batch 4 height width"], mode: str = "exp", low: float = 1.0, high: float = math.inf
 ) -> Float[Tensor, "batch height width"]:
