@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open3d as o3d
@@ -78,11 +79,12 @@ def _load(path: Path) -> trimesh.Trimesh:
 
 def _vertex_colors(mesh: trimesh.Trimesh, path: Path) -> np.ndarray:
     """sRGB 0 to 1 per vertex, textures sampled at the vertices, plain grey where the file has no colours."""
-    if not mesh.visual.defined:
+    visual: Any = mesh.visual  # trimesh's own types leave out what its texture visuals can do
+    if not visual.defined:
         return np.tile(_GREY, (len(mesh.vertices), 1))
     try:
-        visual = mesh.visual.to_color() if mesh.visual.kind == "texture" else mesh.visual
-        return np.asarray(visual.vertex_colors)[:, :3] / 255.0
+        colored = visual.to_color() if visual.kind == "texture" else visual
+        return np.asarray(colored.vertex_colors)[:, :3] / 255.0
     except Exception as error:  # a texture that is missing or broken
         raise InputError(f"{path}: texture cannot be read ({error}), expected a whole picture") from None
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
+from open3d.t.geometry import RaycastingScene
 
 from qa_generation.scene import Instance, Mesh
 from qa_generation.seeding import generator
@@ -49,14 +50,23 @@ def scene_rng(seed: int, index: int) -> np.random.Generator:
 
 
 def build_scene(
-    seed: int, index: int, config: RoomConfig, extra: Mapping[str, Sequence[Item]] | None = None
+    seed: int,
+    index: int,
+    config: RoomConfig,
+    extra: Mapping[str, Sequence[Item]] | None = None,
+    caster_of: Callable[[Mesh], RaycastingScene] = make_caster,
 ) -> SyntheticScene:
-    """Room ``index`` of ``seed``, its views rendered when asked for; ``extra`` maps more categories to ready items."""
+    """Room ``index`` of ``seed``, its views rendered when asked for.
+
+    Args:
+        extra: further categories and their ready items.
+        caster_of: makes the ray caster; to be replaced where rays are counted or timed.
+    """
     rng = scene_rng(seed, index)
     style, room = draw_style(rng), draw_room(rng)
     arrangement = furnish(room, style, rng, extra)
     surface, mesh = _mesh(arrangement, build_shell(room, style, rng))
-    caster = make_caster(mesh)
+    caster = caster_of(mesh)
     lighting = draw_lighting(arrangement, rng)
     intrinsics, poses = draw_views(arrangement, caster, mesh.triangle_instances, config.views, config.size, rng)
     renderer = Renderer(mesh, surface.colors, surface.normals, surface.glow, lighting, caster)

@@ -50,7 +50,8 @@ def pixel_rays(
     rotation = world_to_camera[:3, :3]
     rays = np.empty((height, width, 6), dtype=np.float32)
     rays[..., :3] = -rotation.T @ world_to_camera[:3, 3]
-    rays[..., 3:] = (x[:, None] * rotation[0])[None] + (y[:, None] * rotation[1] + rotation[2])[:, None]
+    for k in range(3):
+        rays[..., 3 + k] = x * rotation[0, k] + (y * rotation[1, k] + rotation[2, k])[:, None]
     return rays
 
 

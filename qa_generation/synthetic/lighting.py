@@ -77,7 +77,7 @@ def draw_lighting(arrangement: Arrangement, rng: np.random.Generator) -> Lightin
         x, y, z, shade = placed.item.lamp
         at = np.array([*placed.to_room(x, y), placed.position[2] + z], dtype=np.float32)
         if placed.item.category == "ceiling lamp":
-            lamps.append(Lamp(at, (warm * ceiling_power / len(above)).astype(np.float32), shade, 0.16, 20.0))
+            lamps.append(Lamp(at, (warm * ceiling_power / len(above)).astype(np.float32), shade, 0.2, 20.0))
         elif rng.random() < 0.7:
             power = rgb("ffd9a0") * float(rng.uniform(0.12, 0.25))
             lamps.append(Lamp(at, power.astype(np.float32), shade, 0.05, 2.2))

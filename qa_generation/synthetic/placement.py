@@ -74,14 +74,31 @@ def overlapping(
 ) -> Bool[np.ndarray, " n"]:
     """Which boxes, given as `block_rows`, share more than ``tolerance`` metres with ``one`` (separating axis test)."""
     own = block_rows([one])
-    gap = numbers[:, :2] - own[:, :2]
-    hit = (numbers[:, 5] < own[:, 6] - tolerance) & (numbers[:, 6] > own[:, 5] + tolerance)
+    # most boxes are far away or at another height: look at the others only
+    gap = numbers[:, :2] - own[0, :2]
+    reach = np.hypot(*one.half) + np.hypot(numbers[:, 2], numbers[:, 3])
+    hit = (gap**2).sum(axis=1) < reach**2
+    hit &= (numbers[:, 5] < one.z[1] - tolerance) & (numbers[:, 6] > one.z[0] + tolerance)
+    near = np.flatnonzero(hit)
+    if len(near):
+        hit[near] = _shadows_cross(own, numbers[near], gap[near], tolerance)
+    return hit
+
+
+def _shadows_cross(
+    own: Float64[np.ndarray, "1 7"],
+    numbers: Float64[np.ndarray, "n 7"],
+    gap: Float64[np.ndarray, "n 2"],
+    tolerance: float,
+) -> Bool[np.ndarray, " n"]:
+    """Whether the footprints overlap when seen along each of the four edge directions."""
+    crossing = np.ones(len(numbers), dtype=bool)
     for frame in (own, numbers):
         c, s = np.cos(frame[:, 4]), np.sin(frame[:, 4])
         for axis in (np.stack([c, s], 1), np.stack([-s, c], 1)):
             distance = np.abs((gap * axis).sum(axis=1))
-            hit &= distance < _reach(own, axis) + _reach(numbers, axis) - tolerance
-    return hit
+            crossing &= distance < _reach(own, axis) + _reach(numbers, axis) - tolerance
+    return crossing
 
 
 def _reach(boxes: Float64[np.ndarray, "n 7"], axis: Float64[np.ndarray, "m 2"]) -> Float64[np.ndarray, " k"]:
