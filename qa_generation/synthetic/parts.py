@@ -222,10 +222,10 @@ def mosaic(
         triangles = _grid_triangles(a, columns)
         shades = colors.reshape(-1, 3)
     else:
-        column, row = (g.reshape(-1, 1) for g in np.meshgrid(np.arange(columns), np.arange(rows)))
-        du, dv = np.array([0, 1, 1, 0]), np.array([0, 0, 1, 1])
-        corners = start + ((column + du) / columns)[..., None] * u + ((row + dv) / rows)[..., None] * v
-        vertices = corners.reshape(-1, 3)
+        left, low = (g.reshape(-1, 1) for g in np.meshgrid(np.arange(columns), np.arange(rows)))
+        right = (left + np.array([0, 1, 1, 0])) / columns
+        up = (low + np.array([0, 0, 1, 1])) / rows
+        vertices = (start + right[..., None] * u + up[..., None] * v).reshape(-1, 3)
         triangles = (_QUAD[None] + 4 * np.arange(rows * columns)[:, None, None]).reshape(-1, 3)
         shades = np.repeat(colors.reshape(-1, 3), 4, axis=0)
     n = len(vertices)

@@ -73,40 +73,31 @@ def overlapping(
     one: Block, numbers: Float64[np.ndarray, "n 7"], tolerance: float = TOLERANCE
 ) -> Bool[np.ndarray, " n"]:
     """Which boxes, given as `block_rows`, share more than ``tolerance`` metres with ``one`` (separating axis test)."""
-    own = block_rows([one])
+    gap = numbers[:, :2] - one.center
     # most boxes are far away or at another height: look at the others only
-    gap = numbers[:, :2] - own[0, :2]
     reach = np.hypot(*one.half) + np.hypot(numbers[:, 2], numbers[:, 3])
-    hit = (gap**2).sum(axis=1) < reach**2
+    hit = gap[:, 0] ** 2 + gap[:, 1] ** 2 < reach**2
     hit &= (numbers[:, 5] < one.z[1] - tolerance) & (numbers[:, 6] > one.z[0] + tolerance)
     near = np.flatnonzero(hit)
     if len(near):
-        hit[near] = _shadows_cross(own, numbers[near], gap[near], tolerance)
+        hit[near] = _shadows_cross(one, numbers[near], gap[near], tolerance)
     return hit
 
 
 def _shadows_cross(
-    own: Float64[np.ndarray, "1 7"],
-    numbers: Float64[np.ndarray, "n 7"],
-    gap: Float64[np.ndarray, "n 2"],
-    tolerance: float,
+    one: Block, numbers: Float64[np.ndarray, "n 7"], gap: Float64[np.ndarray, "n 2"], tolerance: float
 ) -> Bool[np.ndarray, " n"]:
     """Whether the footprints overlap when seen along each of the four edge directions."""
-    crossing = np.ones(len(numbers), dtype=bool)
-    for frame in (own, numbers):
-        c, s = np.cos(frame[:, 4]), np.sin(frame[:, 4])
-        for axis in (np.stack([c, s], 1), np.stack([-s, c], 1)):
-            distance = np.abs((gap * axis).sum(axis=1))
-            crossing &= distance < _reach(own, axis) + _reach(numbers, axis) - tolerance
+    half_x, half_y, yaw = numbers[:, 2], numbers[:, 3], numbers[:, 4]
+    x, y = gap[:, 0], gap[:, 1]
+    across, along = np.abs(np.sin(yaw - one.yaw)), np.abs(np.cos(yaw - one.yaw))
+    c, s = np.cos(one.yaw), np.sin(one.yaw)
+    crossing = np.abs(c * x + s * y) < one.half[0] + half_x * along + half_y * across - tolerance
+    crossing &= np.abs(c * y - s * x) < one.half[1] + half_x * across + half_y * along - tolerance
+    c, s = np.cos(yaw), np.sin(yaw)
+    crossing &= np.abs(c * x + s * y) < half_x + one.half[0] * along + one.half[1] * across - tolerance
+    crossing &= np.abs(c * y - s * x) < half_y + one.half[0] * across + one.half[1] * along - tolerance
     return crossing
-
-
-def _reach(boxes: Float64[np.ndarray, "n 7"], axis: Float64[np.ndarray, "m 2"]) -> Float64[np.ndarray, " k"]:
-    """Half the length of each box's shadow on an axis."""
-    c, s = np.cos(boxes[:, 4]), np.sin(boxes[:, 4])
-    along = np.abs(c * axis[:, 0] + s * axis[:, 1])
-    across = np.abs(-s * axis[:, 0] + c * axis[:, 1])
-    return boxes[:, 2] * along + boxes[:, 3] * across
 
 
 def _upright(rect: Rect) -> Block:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float64
@@ -37,7 +38,7 @@ class Item:
     supports: tuple[Support, ...] = ()
     lamp: tuple[float, float, float, float] | None = None
 
-    @property
+    @cached_property
     def size(self) -> Float64[np.ndarray, "3"]:
         """Full extents, metres."""
         low, high = self.surface.bounds
