@@ -12,13 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
-from torch.nn import functional as F
-from transformers import AttentionInterface
+from jaxtyping import Bool, Int
+from torch import Tensor
 
 IGNORED = -100  # label of tokens that are not learned
-SHARED_PREFIX = "shared_prefix"  # name of the attention function below
 
 
 @dataclass(frozen=True)
@@ -100,60 +97,3 @@ def block_attention_mask(
     mask = (causal & same_or_prefix)[None] & real[:, None, :]
     mask = mask | torch.eye(length, dtype=torch.bool, device=mask.device)  # a padded token sees itself: no empty row
     return mask[:, None]
-
-
-def shared_prefix_attention(
-    module: nn.Module,
-    query: Float[Tensor, "rows heads length head_size"],
-    key: Float[Tensor, "rows key_heads length head_size"],
-    value: Float[Tensor, "rows key_heads length head_size"],
-    attention_mask: None = None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    prefix_mask: Bool[Tensor, "rows prefix"] | None = None,
-    block_length: int | None = None,
-    **kwargs: object,
-) -> tuple[Float[Tensor, "rows length heads head_size"], None]:
-    """Attention in the packed layout without its quadratic waste: no block is ever compared with another block.
-
-    An attention function of transformers; select it with ``set_attn_implementation("shared_prefix")`` and pass
-    ``prefix_mask`` and ``block_length`` to the model.
-
-    Raises:
-        ValueError: when the layout is not given, or does not fit the length.
-    """
-    if prefix_mask is None or block_length is None:
-        raise ValueError("attention 'shared_prefix' needs prefix_mask and block_length, expected a packed batch")
-    rows, heads, length, size = query.shape
-    prefix = prefix_mask.shape[1]
-    blocks, rest = divmod(length - prefix, block_length)
-    if rest:
-        raise ValueError(f"length is {length}, expected {prefix} + a multiple of {block_length}")
-    groups = heads // key.shape[1]
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-    query = query * (size**-0.5 if scaling is None else scaling)
-    # rotary embeddings leave float32 behind under autocast; the softmax accumulates in float32 whatever its input is
-    query, key = query.to(value.dtype), key.to(value.dtype)
-    parts = [prefix, length - prefix]
-    (query_p, query_b), (key_p, key_b), (value_p, value_b) = (t.split(parts, dim=2) for t in (query, key, value))
-    with torch.autocast(query.device.type, enabled=False):
-        lowest = torch.finfo(value.dtype).min
-        scores = (query_p @ key_p.transpose(2, 3)).masked_fill_(_future(prefix, query.device), lowest)
-        read_p = F.dropout(scores.softmax(-1), dropout) @ value_p
-        shape = (rows, heads, blocks, block_length, size)
-        with_prefix = (query_b @ key_p.transpose(2, 3)).masked_fill_(~prefix_mask[:, None, None, :], lowest)
-        query_b, key_b, value_b = (t.reshape(shape) for t in (query_b, key_b, value_b))
-        with_block = (query_b @ key_b.transpose(3, 4)).masked_fill_(_future(block_length, query.device), lowest)
-        scores = torch.cat([with_prefix.view(*shape[:4], prefix), with_block], dim=-1)
-        weights_p, weights_b = F.dropout(scores.softmax(-1), dropout).split([prefix, block_length], dim=-1)
-        read_b = weights_p.reshape(rows, heads, -1, prefix) @ value_p + (weights_b @ value_b).flatten(2, 3)
-    return torch.cat([read_p, read_b], dim=2).transpose(1, 2), None
-
-
-def _future(length: int, device: torch.device) -> Bool[Tensor, "length length"]:
-    """True where the key comes after the query."""
-    return torch.ones(length, length, dtype=torch.bool, device=device).triu(1)
-
-
-AttentionInterface.register(SHARED_PREFIX, shared_prefix_attention)

@@ -26,8 +26,8 @@ from spatialvlm.training.command import run_recipe_command
 from spatialvlm.training.data import QuestionTable, Source, TrainingViewSets
 from spatialvlm.training.evaluation import evaluation_view_sets
 from spatialvlm.training.lora import LoraRecipe, add_lora
-from spatialvlm.training.packing import SHARED_PREFIX
 from spatialvlm.training.schedule import ScheduleName
+from spatialvlm.training.shared_prefix_attention import SHARED_PREFIX
 from spatialvlm.training.trainer import AnswerTrainer, ProgressFactor
 
 
