@@ -59,14 +59,14 @@ def load_model(
     if dtype is None:
         dtype = torch.float32 if device.type == "cpu" else "auto"
     try:
-        model: Any
-        model, report = AutoModelForImageTextToText.from_pretrained(
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
             folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # readers of half a dozen file formats, each with errors of its own
         reason = " ".join(str(error).split())
         raise InputError(f"{folder}: the model cannot be loaded ({type(error).__name__}: {reason})") from error
+    model, report = loaded
     missing = sorted(report["missing_keys"])
     if missing and not (folder / _ADAPTER_CONFIG).is_file():
         count = f"{len(missing)} tensors in all"

@@ -70,7 +70,10 @@ def build_tiny(
 def build_processor(config: SpatialMosaicConfig, tokenizer: PreTrainedTokenizerFast) -> SpatialMosaicProcessor:
     """The processor that fits a model configuration: pictures scaled to the vision tower's size, aspect not kept."""
     side = config.vision_config.image_size
-    image_processor = SiglipImageProcessorPil(size={"height": side, "width": side})
+    height, width = (side, side) if isinstance(side, int) else side
+    image_processor = SiglipImageProcessorPil(
+        size={"height": height, "width": width}, image_mean=list(config.image_mean), image_std=list(config.image_std)
+    )
     return SpatialMosaicProcessor(image_processor, tokenizer, tokens_per_image=config.tokens_per_image)
 
 

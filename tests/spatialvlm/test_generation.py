@@ -94,3 +94,17 @@ def test_the_pipeline_of_transformers_works(tmp_path):
     chat = [{"role": "user", "content": [*content, {"type": "text", "text": "How many chairs?"}]}]
     reply = pipe(text=[chat, chat], max_new_tokens=3, do_sample=False, batch_size=2)
     assert len(reply) == 2
+
+
+def test_text_without_pictures_beside_a_sample_with_pictures():
+    model, processor = small_model("add"), small_processor()
+    text_only = [{"role": "user", "content": [{"type": "text", "text": "How many chairs?"}]}]
+    conversations = [chats([2])[0], text_only]
+    together = encode(processor, conversations)
+    assert together["num_views"].tolist() == [2, 0]
+    alone = [answers(model, encode(processor, [chat]))[0] for chat in conversations]
+    assert answers(model, together) == alone
+    assert (
+        answers(model, together, num_beams=2)[0]
+        == answers(model, encode(processor, [conversations[0]]), num_beams=2)[0]
+    )

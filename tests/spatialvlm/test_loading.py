@@ -93,7 +93,7 @@ def test_code_in_a_folder_is_not_run(folder, tmp_path):
 
 
 def test_the_root_package_imports_nothing_heavy():
-    code = "import sys, spatialvlm; assert not {'torch', 'transformers'} & set(sys.modules); spatialvlm.load_model"
+    code = "import sys, spatialvlm; assert not {'torch', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
