@@ -262,6 +262,12 @@ def test_placeholders_that_do_not_match_the_pictures_are_an_error():
         model(input_ids=inputs["input_ids"][:, 10:], pixel_values=inputs["pixel_values"], num_views=inputs["num_views"])
 
 
+def test_pictures_counted_to_the_wrong_prompt_are_an_error():
+    model, inputs = small_model(), encode(small_processor(), chats([1, 2]))
+    with pytest.raises(ValueError, match=r"\[16, 32\] image placeholders, expected 16 for each of \[2, 1\] views"):
+        model(**{**inputs, "num_views": torch.tensor([2, 1])})
+
+
 def test_view_counts_are_read_from_the_prompt_where_left_out():
     model, inputs = small_model(), encode(small_processor(), chats([2, 3]))
     without = {name: value for name, value in inputs.items() if name != "num_views"}
