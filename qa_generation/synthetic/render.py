@@ -17,7 +17,7 @@ from qa_generation.synthetic.shading import Hits, direct_light, dot
 # luminance that the middle of a picture is brought to, before the tone curve
 KEY = 0.38
 _LUMINANCE = np.array([0.21, 0.72, 0.07], dtype=np.float32)
-_TABLE_SIZE, _TABLE_MAX = 8192, 8.0
+_TABLE_SIZE, _TABLE_MAX = 4096, 8.0
 _SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
 # places of the channels in the table of what a triangle's corners look like
 _ALBEDO, _NORMAL, _BAKED, _CHANNELS = slice(0, 3), slice(3, 6), slice(6, 9), 9
@@ -120,13 +120,16 @@ class Renderer:
         return light
 
     def _develop(self, light: Float32[np.ndarray, "3 n"]) -> UInt8[np.ndarray, "n 3"]:
-        light *= np.float32(self._exposure * _TABLE_SIZE / _TABLE_MAX)
+        # the table's steps are even in the square root of light: fine where it is dark
+        light *= np.float32(self._exposure / _TABLE_MAX)
+        np.sqrt(light, out=light)
+        light *= np.float32(_TABLE_SIZE - 1)
         np.minimum(light, np.float32(_TABLE_SIZE - 1), out=light)
         return np.ascontiguousarray(self._tone.take(light.astype(np.int32)).T)
 
 
 def _tone_table() -> UInt8[np.ndarray, " entries"]:
     """8-bit sRGB of linear light 0 to 8: a soft shoulder (Reinhard with white point 4), then the display curve."""
-    x = (np.arange(_TABLE_SIZE) + 0.5) * _TABLE_MAX / _TABLE_SIZE
+    x = _TABLE_MAX * (np.arange(_TABLE_SIZE) / (_TABLE_SIZE - 1)) ** 2
     y = np.clip(x * (1 + x / 16) / (1 + x) * 1.45, 0, 1)
     return np.round(255 * y ** (1 / 2.2)).astype(np.uint8)
