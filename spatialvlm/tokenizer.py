@@ -1,7 +1,7 @@
 """A small tokenizer trained with sentencepiece on our questions, as a fast tokenizer of transformers.
 
-The texts that every prompt repeats (preamble, instructions, chat headers) are one token each, so that a question takes
-20-40 tokens and hundreds of questions fit behind one set of views.
+The texts that every prompt repeats (preamble, instructions, templates) are one token each, so that a question takes
+10-40 tokens and hundreds of questions fit behind one set of views.
 """
 
 from __future__ import annotations
@@ -33,10 +33,47 @@ FIXED_TEXTS: tuple[str, ...] = (
     " Frame ",
     ": ",
     f"{PREAMBLE}\n",
-    "\nOptions:\n",
+    "\nOptions:",
+    "\nA.",
+    "\nB.",
+    "\nC.",
+    "\nD.",
     f"\n{POST_CHOICE}",
     f"\n{POST_NUMERIC}",
     f"\n{POST_POINT}",
+)
+# what our question templates say between the names; a tiny model then reads a question as a handful of tokens
+QUESTION_PHRASES: tuple[str, ...] = (
+    "Counting each physical object once, how many",
+    "(s) can be seen in these frames?",
+    "(s) can be seen, and which frame shows them best?",
+    "(s) can be seen in",
+    "(s); Frame ",
+    "Does",
+    " show a",
+    " show an",
+    "? If yes, where is the centre of its 2D box?",
+    "Seen from",
+    ", is the",
+    ", where is the",
+    ", which object is",
+    " with respect to the",
+    " to the left of the",
+    " to the right of the",
+    " higher than the",
+    " lower than the",
+    " closer to the camera than the",
+    " farther from the camera than the",
+    "Is there a",
+    "Is there an",
+    "How many",
+    "Which third of",
+    " shows the",
+    ": left, middle or right?",
+    " Yes",
+    " No",
+    " Yes; (",
+    *(f" {digit}" for digit in range(10)),
 )
 _ALWAYS = string.ascii_letters + string.digits + string.punctuation  # one piece each even where the texts lack them
 _SPACE = "\u2581"  # how sentencepiece writes a space
@@ -59,7 +96,7 @@ def train_tokenizer(
     Raises:
         InputError: when there are no texts or the vocabulary cannot hold the 256 bytes and the fixed pieces.
     """
-    fixed = list(dict.fromkeys([*FIXED_TEXTS, *symbols]))
+    fixed = list(dict.fromkeys([*FIXED_TEXTS, *QUESTION_PHRASES, *symbols]))
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(

@@ -69,7 +69,7 @@ def write_presence(candidate: Candidate, context: SceneContext, rng: np.random.G
     """Is there a chair in Frame 2? yes or no."""
     category = context.categories[candidate.category]
     frame = context.frame(context.sets[candidate.view_set], candidate.query)
-    answer = "yes" if candidate.answer == PRESENT else "no"
+    answer = "Yes" if candidate.answer == PRESENT else "No"
     return _category_draft(candidate, context, f"Is there {article(category)} {category} in {frame}?", answer)
 
 

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from qa_generation.prompts import CHOICE_TYPES, POST_NUMERIC, PREAMBLE, question_prompt
+from qa_generation.prompts import CHOICE_TYPES, POST_NUMERIC, PREAMBLE, QUESTION_TYPES, question_prompt
 from qa_generation.records import QARecord
 
 AnswerStyle = Literal["letter", "words", "words_then_letter"]
@@ -48,11 +48,13 @@ def write_exchange(record: QARecord, style: AnswerStyle) -> Exchange:
 
     ``letter`` is the published form (only the letter). ``words`` shows no options and wants the words of the answer;
     they begin with a space, so that they are the same tokens as in the middle of a text. ``words_then_letter`` shows
-    the options and answers ``<think>words</think>letter``. Numbers and points are answered as they are in every style.
+    the options and answers ``<think>words</think>letter``. Published numbers and points are answered as they are in every
+    style, auxiliary questions in words.
     """
     if record.question_type not in CHOICE_TYPES:
         text = question_prompt(record.question_type, record.question, ())
-        return Exchange(record.id, record.question_type, text, record.ground_truth)
+        published = record.question_type in QUESTION_TYPES
+        return Exchange(record.id, record.question_type, text, f"{'' if published else ' '}{record.ground_truth}")
     letters = [option.partition(". ")[0] for option in record.options]
     words = [f" {option_text(option)}" for option in record.options]
     if style == "words":

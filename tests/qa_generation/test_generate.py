@@ -26,7 +26,7 @@ from qa_generation.workers import run_all
 from tests.qa_generation.factories import furnished_room
 from tests.qa_generation.rooms import RoomReader
 
-WARMUP_WORDS = {*"0123456", "yes", "no", "left", "middle", "right", "lower", "higher", "closer", "farther"}
+WARMUP_WORDS = {*"0123456", "Yes", "No", "left", "middle", "right", "lower", "higher", "closer", "farther"}
 SMALL = GenerationConfig(per_type=4, warmup=3)
 
 
