@@ -48,8 +48,8 @@ def write_exchange(record: QARecord, style: AnswerStyle) -> Exchange:
 
     ``letter`` is the published form (only the letter). ``words`` shows no options and wants the words of the answer;
     they begin with a space, so that they are the same tokens as in the middle of a text. ``words_then_letter`` shows
-    the options and answers ``<think>words</think>letter``. Published numbers and points are answered as they are in every
-    style, auxiliary questions in words.
+    the options and answers ``<think>words</think>letter``. Published numbers and points are answered as they are in
+    every style, auxiliary questions in words.
     """
     if record.question_type not in CHOICE_TYPES:
         text = question_prompt(record.question_type, record.question, ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -126,6 +127,10 @@ def _load_tower(tower: nn.Module, folder: str, key: str) -> None:
 
 
 def _from_pretrained(loader: type, name: str, key: str) -> PreTrainedModel:
+    if not Path(name).is_dir() and (Path(name).is_absolute() or name.startswith(".") or name.count("/") != 1):
+        raise InputError(
+            f"{key} {name}: no such folder, expected one written by save_pretrained, or owner/name of a hub"
+        )
     try:
         return loader.from_pretrained(name, dtype=torch.float32)  # type: ignore[attr-defined]
     except (OSError, ValueError, KeyError) as error:

@@ -18,7 +18,7 @@ from jaxtyping import Int
 from torch.utils.data import Dataset
 
 from geometry_encoders.errors import InputError
-from qa_generation.prompts import QUESTION_TYPES, frame_name
+from qa_generation.prompts import QUESTION_TYPES, WARMUP_TYPES, frame_name
 from qa_generation.records import SCHEMA, QARecord
 from spatialvlm.training.answer_format import Exchange, check_shares, draw_style, shuffle_options, write_exchange
 from spatialvlm.training.seeding import numpy_generator
@@ -50,9 +50,10 @@ class Source:
     max_view_sets: int | None = None
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.question_types if name not in QUESTION_TYPES]
+        known = QUESTION_TYPES + WARMUP_TYPES
+        unknown = [name for name in self.question_types if name not in known]
         if unknown:
-            raise ValueError(f"question_types holds {unknown[0]!r}, expected some of {', '.join(QUESTION_TYPES)}")
+            raise ValueError(f"question_types holds {unknown[0]!r}, expected some of {', '.join(known)}")
         if self.answer_style:
             check_shares(self.answer_style, "answer_style")
         if self.weight <= 0:
@@ -94,7 +95,7 @@ class QuestionTable:
         order = np.argsort(codes, kind="stable")
         self.groups: list[Int[np.ndarray, " rows"]] = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
         if source.max_view_sets is not None and source.max_view_sets < len(self.groups):
-            rng = numpy_generator(seed, "view sets", source.path, source.split)
+            rng = numpy_generator(seed, "view sets", source.split)
             chosen = np.sort(rng.choice(len(self.groups), source.max_view_sets, replace=False))
             self.groups = [self.groups[index] for index in chosen]
         self._check_pictures()
@@ -115,9 +116,8 @@ class QuestionTable:
         if missing:
             raise InputError(f"{folder}: column {missing[0]!r} has gaps, expected files written by spatialvlm generate")
         if not table.num_rows:
-            raise InputError(
-                f"{folder}: no question of the wanted types, expected some of {self.source.question_types}"
-            )
+            wanted_types = ", ".join(self.source.question_types) or "that we know"
+            raise InputError(f"{folder}: no question of the types {wanted_types}, expected at least one")
         return table
 
     def _check_pictures(self) -> None:

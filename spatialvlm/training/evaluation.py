@@ -14,11 +14,14 @@ from accelerate.utils import reduce, send_to_device
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from qa_generation.prompts import QUESTION_TYPES
+from qa_generation.prompts import QUESTION_TYPES, WARMUP_TYPES
 from spatialvlm.training.answer_format import AnswerStyle, write_exchange
 from spatialvlm.training.collator import Collator
 from spatialvlm.training.data import QuestionTable, ViewSet
 from spatialvlm.training.packing import IGNORED
+
+
+_TYPES = QUESTION_TYPES + WARMUP_TYPES
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,8 @@ def answer_accuracy(
     every token is right. Processes share the work and all get the same figures.
     """
     state = PartialState()
-    index = {name: i for i, name in enumerate(QUESTION_TYPES)}
-    totals = torch.zeros(len(QUESTION_TYPES), 3, dtype=torch.float64)  # questions, right ones, expected by chance
+    index = {name: i for i, name in enumerate(_TYPES)}
+    totals = torch.zeros(len(_TYPES), 3, dtype=torch.float64)  # questions, right ones, expected by chance
     was_training = model.training
     model.eval()
     rounds = -(-len(items) // state.num_processes)
@@ -109,7 +112,7 @@ def answer_accuracy(
     figures: dict[str, float] = defaultdict(float)
     questions, right, chance = totals.sum(0).tolist()
     figures |= {"accuracy": right / questions, "chance": chance / questions, "questions": questions}
-    for name, (count, correct, _) in zip(QUESTION_TYPES, totals.tolist(), strict=True):
+    for name, (count, correct, _) in zip(_TYPES, totals.tolist(), strict=True):
         if count:
             figures[f"accuracy/{name}"] = correct / count
     return dict(figures)

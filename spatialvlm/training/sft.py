@@ -268,7 +268,7 @@ def run(recipe: SftRecipe) -> dict[str, float]:
     folder = Path(recipe.output.folder)
     checkpoint = get_last_checkpoint(str(folder)) if recipe.output.resume == "auto" else None
     trainer.train(resume_from_checkpoint=checkpoint)
-    figures = trainer.evaluate() if trainer.eval_items else {}
+    figures = trainer.last_evaluation() if trainer.eval_items else {}
     trainer.save_model(str(folder))
     if trainer.is_world_process_zero():
         cast(ProcessorMixin, trainer.processing_class).save_pretrained(folder)

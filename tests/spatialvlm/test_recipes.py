@@ -87,5 +87,5 @@ def test_bad_recipes_are_one_sentence(tmp_path: Path, text: str, overrides: list
 
 
 def test_missing_recipe_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nowhere.yaml"):
+    with pytest.raises(InputError, match=r"nowhere\.yaml"):
         load_recipe(Plan, tmp_path / "nowhere.yaml")
