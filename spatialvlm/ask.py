@@ -4,37 +4,19 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from geometry_encoders.errors import InputError
+from spatialvlm.thought import Answer, split_thought
 
 if TYPE_CHECKING:
     from PIL import Image
     from transformers import PreTrainedModel, ProcessorMixin
 
 MIN_VIEWS, MAX_VIEWS = 1, 5
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the model said: ``text`` is the answer, ``thought`` the words before it where the model thinks aloud."""
-
-    text: str
-    thought: str = ""
-
-
-def split_thought(raw: str) -> Answer:
-    """Separates a ``<think>...</think>`` block, complete or cut off, from the answer that follows it."""
-    head, mark, tail = raw.partition("</think>")
-    if mark:
-        return Answer(tail.strip(), head.replace("<think>", "").strip())
-    if "<think>" in raw:
-        return Answer(raw.split("<think>", 1)[1].strip())
-    return Answer(raw.strip())
 
 
 def question_with_options(question: str, options: Sequence[str]) -> str:
@@ -106,6 +88,6 @@ def ask(
 
     loaded, processor = load_model(model)
     reply = answer(loaded, processor, photos, question, option or [])
-    if show_thought and reply.thought:
+    if reply.thought and (show_thought or not reply.text):
         print(f"(thought: {reply.thought})")
-    print(reply.text)
+    print(reply.text or "(no answer within the length limit)")

@@ -8,13 +8,15 @@ import pytest
 from PIL import Image
 
 from geometry_encoders.errors import InputError
-from spatialvlm.ask import Answer, check_request, question_with_options, split_thought
+from spatialvlm.ask import check_request, question_with_options
+from spatialvlm.thought import Answer, split_thought
 
 
 def test_thought_and_answer_are_told_apart() -> None:
     assert split_thought("<think>4 chairs</think>B") == Answer("B", "4 chairs")
     assert split_thought("B\n") == Answer("B")
-    assert split_thought("<think>never ends") == Answer("never ends")
+    assert split_thought("<think>never ends") == Answer("", "never ends")
+    assert split_thought("the template opened it</think> 4") == Answer("4", "the template opened it")
 
 
 def test_options_are_lettered_in_the_published_form() -> None:

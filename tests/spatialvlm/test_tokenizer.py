@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 
 from geometry_encoders.errors import InputError
 from qa_generation.prompts import POST_CHOICE, POST_NUMERIC, POST_POINT, PREAMBLE
-from spatialvlm.tokenizer import train_tokenizer
+from spatialvlm.tokenizer import QUESTION_PHRASES, train_tokenizer
 from tests.spatialvlm.small_models import question_texts, small_tokenizer
 
 SPECIAL = ("<pad>", "<unk>", "<image>", "<|im_start|>", "<|im_end|>")
@@ -61,18 +61,19 @@ def test_unusual_texts_equal_sentencepiece(trained, text):
 def test_fixed_texts_and_symbols_are_one_token_each(trained):
     tokenizer, _, _ = trained
     instructions = [f"\n{text}" for text in (POST_CHOICE, POST_NUMERIC, POST_POINT)]
-    for text in (f"{PREAMBLE}\n", *instructions, "\nOptions:\n", " potted plant"):
+    for text in (f"{PREAMBLE}\n", *instructions, "\nOptions:", "\nA.", " potted plant", *QUESTION_PHRASES):
         assert len(tokenizer(text).input_ids) == 1
     assert tokenizer.convert_ids_to_tokens(tokenizer("27").input_ids) == ["2", "7"]
     assert max(len(tokenizer(text).input_ids) for text in question_texts()) <= 40
 
 
-def test_an_option_letter_is_the_same_token_as_the_answer(trained):
+def test_letters_of_options_and_answers_are_one_token_each(trained):
     tokenizer, _, _ = trained
     prompt = tokenizer(question_texts(1)[0]).input_ids
     for letter in "ABCD":
-        (answer,) = tokenizer(letter).input_ids
-        assert prompt.count(answer) == 1
+        assert len(tokenizer(letter).input_ids) == 1
+        (option,) = tokenizer(f"\n{letter}.").input_ids
+        assert prompt.count(option) == 1
 
 
 def test_special_tokens(trained):
@@ -91,7 +92,7 @@ def test_special_tokens(trained):
 
 def test_the_same_texts_give_the_same_bytes(tmp_path):
     for name in ("a", "b"):
-        train_tokenizer(question_texts(50), 400, tmp_path / name)
+        train_tokenizer(question_texts(50), 500, tmp_path / name)
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert files == ["tokenizer.json", "tokenizer.model", "tokenizer_config.json"]
     for name in files:
