@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,20 @@ class Job:
     room: RoomConfig
     assets: Path | None = None
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """What a finished room must have been made with to be kept."""
-        return json.loads(json.dumps({**asdict(self.room), "assets": self.assets.name if self.assets else None}))
+        assets = None if self.assets is None else fingerprint(self.assets)
+        return json.loads(json.dumps({**asdict(self.room), "assets": assets}))
+
+
+def fingerprint(root: Path) -> str:
+    """A short name for what is in a folder: changes with the names and bytes of its files, not with where it lies."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in root.rglob("*") if p.is_file()):
+        digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
 
 
 def make_rooms(job: Job, count: int, workers: int = 1) -> Iterator[Outcome[int, bool]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import open3d as o3d
-from jaxtyping import Float32, Float64, Int32, UInt8
+from jaxtyping import Float32, Float64, Int32, Int64, UInt8
 
 from qa_generation.scene import Mesh
 from qa_generation.synthetic.cameras import pixel_rays
@@ -21,6 +21,7 @@ _TABLE_SIZE, _TABLE_MAX = 4096, 8.0
 _SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
 # places of the channels in the table of what a triangle's corners look like
 _ALBEDO, _NORMAL, _BAKED, _CHANNELS = slice(0, 3), slice(3, 6), slice(6, 9), 9
+_PIECE = 1 << 14
 
 
 def make_caster(mesh: Mesh) -> o3d.t.geometry.RaycastingScene:
@@ -97,12 +98,7 @@ class Renderer:
         valid = np.isfinite(distance)
         depth = np.where(valid, distance, np.float32(0))
         triangle = np.where(valid, answer["primitive_ids"].numpy().reshape(-1), 0).astype(np.int64)
-        u, v = np.ascontiguousarray(answer["primitive_uvs"].numpy().reshape(-1, 2).T)
-        # take() is several times faster than indexing with brackets here
-        rows = self._table.take(triangle, axis=0).T
-        values = rows[_CHANNELS : 2 * _CHANNELS] * u
-        values += rows[2 * _CHANNELS :] * v
-        values += rows[:_CHANNELS]
+        values = self._interpolated(triangle, answer["primitive_uvs"].numpy().reshape(-1, 2))
         origin, direction = rays[0, 0, :3, None], np.ascontiguousarray(rays.reshape(-1, 6)[:, 3:].T)
         normals = values[_NORMAL]
         normals *= np.where(dot(normals, direction) > 0, np.float32(-1), np.float32(1))
@@ -110,6 +106,22 @@ class Renderer:
         direction += origin
         height, width = rays.shape[:2]
         return Hits((width, height), depth, valid, triangle, direction, normals, values[_ALBEDO], values[_BAKED])
+
+    def _interpolated(
+        self, triangle: Int64[np.ndarray, " n"], uv: Float32[np.ndarray, "n 2"]
+    ) -> Float32[np.ndarray, "9 n"]:
+        """All channels at barycentric places in triangles, piece by piece, so that the pieces stay in the cache."""
+        out = np.empty((_CHANNELS, len(triangle)), dtype=np.float32)
+        for start in range(0, len(triangle), _PIECE):
+            piece = slice(start, start + _PIECE)
+            # take() is several times faster than indexing with brackets here
+            rows = self._table.take(triangle[piece], axis=0).T
+            u, v = np.ascontiguousarray(uv[piece].T)
+            part = out[:, piece]
+            np.multiply(rows[_CHANNELS : 2 * _CHANNELS], u, out=part)
+            part += rows[2 * _CHANNELS :] * v
+            part += rows[:_CHANNELS]
+        return out
 
     def _shade(self, hits: Hits) -> Float32[np.ndarray, "3 n"]:
         """Light that every pixel sends to the camera, linear."""

@@ -102,11 +102,16 @@ def test_things_of_the_user_stand_in_the_rooms(tmp_path: Path) -> None:
     assets = tmp_path / "assets"
     options = {"seed": 2, "layout": "native", "views": 2, "size": "48x32", "workers": 1, "samples": 1}
     synth(tmp_path / "rooms", scenes=4, assets=assets, **options)  # type: ignore[arg-type]
+    load_assets.cache_clear()
     reader = open_reader("synthetic", tmp_path / "rooms")
     found = [i for s in reader.scene_ids() for i in reader.read(s).instances.values() if i.category == "traffic cone"]
     assert found
     for instance in found:
         np.testing.assert_allclose(instance.obb.extents, [0.3, 0.3, 0.5], atol=0.01)
+    # rooms made with other meshes are not taken for done
+    write_mesh(assets, "Traffic_Cone/a.ply", trimesh.creation.cone(radius=0.1, height=0.4))
+    with pytest.raises(InputError, match="choose another folder"):
+        synth(tmp_path / "rooms", scenes=4, assets=assets, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(not YCB.is_dir(), reason="needs the scanned objects in ../shared/data")
