@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 from transformers import ProcessorMixin
 
@@ -81,20 +83,34 @@ class PlainCollator:
 class PackedCollator:
     """One row per view set with all its questions behind the shared views (`spatialvlm.training.packing`).
 
-    It wants a processor that gives every view the same number of tokens.
+    It wants a processor that gives every view the same number of tokens. Pictures are kept at the model's size, up to
+    ``cache_gb``, for they come back every epoch.
     """
 
-    def __init__(self, processor: SpatialMosaicProcessor) -> None:
+    def __init__(self, processor: SpatialMosaicProcessor, cache_gb: float = 0.0) -> None:
         self.processor = processor
         self.tokenizer = processor.tokenizer
+        self._resized: dict[Path, UInt8[Tensor, "3 height width"]] = {}
+        self._room_bytes = int(cache_gb * 1e9)
 
     def __call__(self, items: Sequence[ViewSet]) -> dict[str, Any]:
         """Inputs with one row per item."""
-        pictures = [load_photo(path) for item in items for path in item.image_paths]
-        views = self.processor.image_processor(pictures, return_tensors="pt")["pixel_values"]
+        resized = [self._resize(path) for item in items for path in item.image_paths]
+        views = self.processor.image_processor(resized, do_resize=False, return_tensors="pt")["pixel_values"]
         num_views = torch.tensor([len(item.image_paths) for item in items])
         rows = [self.tokenise(len(item.image_paths), item.labels, item.exchanges) for item in items]
         return {"pixel_values": views, "num_views": num_views, **pack(rows, self.tokenizer.pad_token_id)}
+
+    def _resize(self, path: Path) -> UInt8[Tensor, "3 height width"]:
+        """The picture at the model's size, from memory where it is there."""
+        if path in self._resized:
+            return self._resized[path]
+        resize_only = {"do_rescale": False, "do_normalize": False, "return_tensors": "pt"}
+        resized = self.processor.image_processor(load_photo(path), **resize_only)["pixel_values"][0]
+        if self._room_bytes >= resized.nbytes:
+            self._room_bytes -= resized.nbytes
+            self._resized[path] = resized
+        return resized
 
     def tokenise(self, num_views: int, labels: Sequence[str], exchanges: Sequence[Exchange]) -> list[TokenisedExchange]:
         """The chats about the same views as token ids, with one placeholder token per visual token."""
@@ -129,7 +145,7 @@ class PackedCollator:
         return TokenisedExchange(tuple(out_ids[:last]), tuple(out_answered[:last]))
 
 
-def build_collator(processor: ProcessorMixin, packing: Packing) -> Collator:
+def build_collator(processor: ProcessorMixin, packing: Packing, cache_gb: float = 0.0) -> Collator:
     """The collator of that name.
 
     Raises:
@@ -140,4 +156,4 @@ def build_collator(processor: ProcessorMixin, packing: Packing) -> Collator:
     if not isinstance(processor, SpatialMosaicProcessor):
         name = type(processor).__name__
         raise InputError(f"data.packing is {packing!r}, expected 'none' for {name}: its views may vary in length")
-    return PackedCollator(processor)
+    return PackedCollator(processor, cache_gb)

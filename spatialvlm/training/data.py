@@ -34,7 +34,7 @@ class Source:
     """One set of questions.
 
     Attributes:
-        path: folder that `spatialvlm generate` wrote.
+        path: folder that `spatialvlm generate` wrote, seen from the recipe's ``data.root``.
         split: which of its splits.
         weight: how often its view sets come in an epoch: 1 once each, 0.5 half of them, 2 twice.
         question_types: only these; all where left out.
@@ -42,7 +42,7 @@ class Source:
         max_view_sets: only so many view sets, drawn by the seed.
     """
 
-    path: str
+    path: str = "."
     split: str = "train"
     weight: float = 1.0
     question_types: tuple[str, ...] = ()
@@ -80,14 +80,14 @@ class ViewSet:
 class QuestionTable:
     """The questions of one source, grouped by view set; pictures are known to exist, rows stay in Arrow memory."""
 
-    def __init__(self, source: Source, seed: int = 0) -> None:
-        """Reads ``path/data/split/*.parquet``.
+    def __init__(self, source: Source, seed: int = 0, root: Path = Path()) -> None:
+        """Reads ``root/path/data/split/*.parquet``; the seed chooses view sets where only some are wanted.
 
         Raises:
             InputError: no such folder or split, not our columns, no question left, or a picture that is missing.
         """
         self.source = source
-        self.root = Path(source.path)
+        self.root = root / source.path
         self.table = self._read()
         naming = self.table["frame_naming"].combine_chunks()
         keys = pc.binary_join_element_wise(self.table["scene_name"], self.table["view_set_id"], naming, "\x1f")

@@ -20,7 +20,6 @@ from spatialvlm.training.collator import Collator
 from spatialvlm.training.data import QuestionTable, ViewSet
 from spatialvlm.training.packing import IGNORED
 
-
 _TYPES = QUESTION_TYPES + WARMUP_TYPES
 
 

@@ -83,7 +83,7 @@ class Optimisation:
         max_grad_norm: gradients are clipped to this norm.
         background_weight: weight of background cells in the cross entropy, foreground has 1.
         colour_jitter: largest relative change of brightness, contrast and channel gains.
-        precision: ``bf16`` computes under autocast, ``no`` in float32.
+        precision: ``bf16`` computes under autocast, ``float32`` does not.
     """
 
     max_steps: int = 1500
@@ -96,7 +96,7 @@ class Optimisation:
     max_grad_norm: float = 1.0
     background_weight: float = 0.3
     colour_jitter: float = 0.2
-    precision: Literal["bf16", "no"] = "bf16"
+    precision: Literal["bf16", "float32"] = "bf16"
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,9 @@ class DensePretraining:
         self.recipe = recipe
         self.folder = Path(recipe.output.folder)
         self.accelerator = Accelerator(
-            mixed_precision=recipe.optimisation.precision, log_with="tensorboard", project_dir=str(self.folder)
+            mixed_precision="bf16" if recipe.optimisation.precision == "bf16" else "no",
+            log_with="tensorboard",
+            project_dir=str(self.folder),
         )
         grid = LabelGrid(recipe.tower.image_size, recipe.data.cell_px)
         with self.accelerator.main_process_first():

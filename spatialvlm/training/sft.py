@@ -18,6 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, ProcessorMixi
 from transformers.trainer_utils import get_last_checkpoint
 
 from geometry_encoders.errors import InputError
+from spatialvlm.loading import resolve
 from spatialvlm.tokenizer import train_tokenizer
 from spatialvlm.training.answer_format import AnswerStyle, check_shares, prompt_texts
 from spatialvlm.training.build_model import ModelRecipe, build_model
@@ -36,6 +37,7 @@ class DataRecipe:
     """Which questions are learned, and how they are written down.
 
     Attributes:
+        root: folder that the paths of the sources start from.
         train: sources of training questions, mixed by their weights.
         eval: source of held-out questions; left out, nothing is evaluated.
         questions_per_view_set: at most so many questions about the same views in one item.
@@ -46,9 +48,11 @@ class DataRecipe:
         eval_questions_per_view_set: at most so many questions of each.
         shuffle_options: gives the options a new order every time.
         workers: processes that prepare batches.
+        cache_gb: memory for pictures kept at the model's size, so that they are decoded once; each worker has its own.
     """
 
     train: tuple[Source, ...]
+    root: str = "."
     eval: Source | None = None
     questions_per_view_set: int = 24
     packing: Packing = "shared_prefix"
@@ -58,6 +62,7 @@ class DataRecipe:
     eval_questions_per_view_set: int = 12
     shuffle_options: bool = True
     workers: int = 0
+    cache_gb: float = 2.0
 
     def __post_init__(self) -> None:
         if not self.train:
@@ -84,7 +89,7 @@ class OptimisationRecipe:
         weight_decay: of AdamW.
         adam_beta2: of AdamW.
         max_grad_norm: gradients are clipped to this norm.
-        precision: ``bf16`` computes under autocast, ``no`` in float32.
+        precision: ``bf16`` computes under autocast, ``float32`` does not.
     """
 
     epochs: float = 1.0
@@ -99,7 +104,7 @@ class OptimisationRecipe:
     weight_decay: float = 0.0
     adam_beta2: float = 0.999
     max_grad_norm: float = 1.0
-    precision: Literal["bf16", "no"] = "no"
+    precision: Literal["bf16", "float32"] = "float32"
 
 
 @dataclass(frozen=True)
@@ -207,7 +212,8 @@ def build_trainer(recipe: SftRecipe) -> AnswerTrainer:
     folder = Path(recipe.output.folder)
     arguments = training_arguments(recipe)
     data, how = recipe.data, recipe.optimisation
-    tables = [QuestionTable(source, recipe.seed) for source in data.train]
+    root = Path(data.root)
+    tables = [QuestionTable(source, recipe.seed, root) for source in data.train]
     with arguments.main_process_first(desc="preparing the model"):
         folder.mkdir(parents=True, exist_ok=True)
         model, processor = build_model(
@@ -218,12 +224,12 @@ def build_trainer(recipe: SftRecipe) -> AnswerTrainer:
     trained: Any = model if recipe.lora is None else add_lora(_with_base(model, processor, recipe), recipe.lora)
     eval_items = []
     if data.eval is not None:
-        table = QuestionTable(_limited(data.eval, data.eval_view_sets), recipe.seed)
+        table = QuestionTable(_limited(data.eval, data.eval_view_sets), recipe.seed, root)
         eval_items = evaluation_view_sets(table, data.eval_answer_style, data.eval_questions_per_view_set)
     return AnswerTrainer(
         model=trained,
         args=arguments,
-        data_collator=build_collator(processor, data.packing),
+        data_collator=build_collator(processor, data.packing, data.cache_gb),
         train_dataset=TrainingViewSets(
             tables, data.questions_per_view_set, data.answer_style, recipe.seed, data.shuffle_options
         ),
@@ -252,7 +258,7 @@ def _choose_attention(model: PreTrainedModel, packing: Packing, arguments: Train
 def _with_base(model: PreTrainedModel, processor: ProcessorMixin, recipe: SftRecipe) -> PreTrainedModel:
     """Keeps the model below the adapter on disk, for it cannot be used without."""
     if recipe.model.init_from is not None:
-        model.name_or_path = recipe.model.init_from
+        model.name_or_path = str(resolve(recipe.model.init_from))
         return model
     base = Path(recipe.output.folder) / "base"
     if not (base / "config.json").is_file():
@@ -272,10 +278,10 @@ def run(recipe: SftRecipe) -> dict[str, float]:
     trainer.save_model(str(folder))
     if trainer.is_world_process_zero():
         cast(ProcessorMixin, trainer.processing_class).save_pretrained(folder)
-        for source in (folder / "tokenizer", Path(recipe.model.init_from or folder)):
-            if (source / "tokenizer.model").is_file() and source != folder:
-                shutil.copyfile(source / "tokenizer.model", folder / "tokenizer.model")
-                break
+        start = recipe.model.init_from
+        pieces = (folder / "tokenizer" if start is None else resolve(start)) / "tokenizer.model"
+        if pieces.is_file():
+            shutil.copyfile(pieces, folder / "tokenizer.model")
         trainer.save_metrics("eval", figures, combined=False)
     return figures
 

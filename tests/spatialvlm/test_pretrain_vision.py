@@ -42,7 +42,7 @@ def rooms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def recipe(rooms: Path, folder: Path, steps: int = 6, **changes: object) -> VisionRecipe:
-    settings = Optimisation(max_steps=steps, batch_size=8, precision="no")
+    settings = Optimisation(max_steps=steps, batch_size=8, precision="float32")
     return VisionRecipe(
         LabelData(str(rooms), cell_px=4, held_out=0.2),
         Output(str(folder), eval_steps=1000, save_steps=2),

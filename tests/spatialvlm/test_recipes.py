@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import pytest
+import yaml
 
 from geometry_encoders.errors import InputError
 from spatialvlm.training.recipe import load_recipe
@@ -89,3 +91,49 @@ def test_bad_recipes_are_one_sentence(tmp_path: Path, text: str, overrides: list
 def test_missing_recipe_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.yaml"):
         load_recipe(Plan, tmp_path / "nowhere.yaml")
+
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_begins_with_the_command_that_runs_it(path: Path) -> None:
+    first = path.read_text().splitlines()[0]
+    assert first.startswith(("# accelerate launch ", "# spatialvlm ")) and f"recipes/{path.name}" in first
+
+
+@pytest.mark.parametrize("name", ["tiny_words", "tiny", "tiny_demo", "tiny_nogeometry", "lora_qwen3"])
+def test_shipped_recipes_of_instruction_tuning_are_valid(name: str) -> None:
+    from spatialvlm.training.sft import SftRecipe, training_arguments
+
+    recipe = load_recipe(SftRecipe, RECIPES / f"{name}.yaml", ["optimisation.precision=float32"])
+    assert training_arguments(recipe).max_grad_norm == recipe.optimisation.max_grad_norm
+
+
+def test_the_vision_recipe_fits_the_preset() -> None:
+    from spatialvlm.presets import tiny_config
+    from spatialvlm.training.pretrain_vision import VisionRecipe
+    from spatialvlm.training.recipe import build
+
+    recipe = load_recipe(VisionRecipe, RECIPES / "vision_tiny.yaml")
+    assert recipe.optimisation.max_steps * recipe.optimisation.batch_size >= 64_000
+    assert build(VisionRecipe, {"data": {"scenes": "x"}, "output": {"folder": "y"}}, "here").tower == recipe.tower
+    assert tiny_config.__doc__ and "128 x 128" in tiny_config.__doc__ and recipe.tower.image_size == 128
+
+
+def test_the_twin_differs_in_geometry_only() -> None:
+    from spatialvlm.training.sft import SftRecipe
+
+    words, twin = (load_recipe(SftRecipe, RECIPES / f"{name}.yaml") for name in ("tiny_words", "tiny_nogeometry"))
+    assert (words.data, words.optimisation, words.seed) == (twin.data, twin.optimisation, twin.seed)
+    assert twin.model.fusion == "none" and twin.model.geometry_tower is None
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_deepspeed_settings_name_their_stage(stage: int) -> None:
+    settings = json.loads((RECIPES / "deepspeed" / f"zero{stage}.json").read_text())
+    assert settings["zero_optimization"]["stage"] == stage
+    for name in (f"zero{stage}", f"zero{stage}_cpu"):
+        launch = yaml.safe_load((RECIPES / "accelerate" / f"{name}.yaml").read_text())
+        assert launch["deepspeed_config"]["deepspeed_config_file"] == f"recipes/deepspeed/zero{stage}.json"
+        assert launch["use_cpu"] is name.endswith("_cpu")
