@@ -106,7 +106,7 @@ def generate_dataset(
     config = config or GenerationConfig()
     scene_ids = sorted(reader.scene_ids())[:limit]
     if not scene_ids:
-        raise InputError("the reader found no scenes, expected at least one")
+        raise InputError(f"{reader.root}: no scenes found, expected at least one in the {reader.dataset} layout")
     assigned = assign_splits(scene_ids, splits, seed)
     fingerprint = config.fingerprint(seed)
     _prepare(out, assigned, fingerprint, overwrite)

@@ -15,6 +15,7 @@ class SceneReader(Protocol):
     """Turns one dataset layout on disk into scenes; listing must not open meshes or images."""
 
     dataset: str
+    root: Path
 
     def scene_ids(self) -> Sequence[str]:
         """Ids of all scenes found under the root, sorted."""

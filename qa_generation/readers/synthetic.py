@@ -43,11 +43,11 @@ class SyntheticReader:
     dataset = "synthetic"
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
 
     def scene_ids(self) -> Sequence[str]:
         """Names of the folders that hold a ``scene.json``, sorted; unfinished rooms (dotted names) are left out."""
-        return sorted(p.parent.name for p in self._root.glob("*/scene.json") if not p.parent.name.startswith("."))
+        return sorted(p.parent.name for p in self.root.glob("*/scene.json") if not p.parent.name.startswith("."))
 
     def read(self, scene_id: str) -> Scene:
         """The room, without its mesh and pictures, which are read on use.
@@ -56,7 +56,7 @@ class SyntheticReader:
             SceneError: a file is missing or truncated, a camera is none, or there are fewer than two views. An instance
                 without geometry, and a broken mesh, are told when ``mesh`` is used.
         """
-        folder = self._root / scene_id
+        folder = self.root / scene_id
         path = check_file(folder / "scene.json", "the description of a synthetic room")
         content = _load_json(path)
         views = tuple(_read_view(entry, folder, path) for entry in _list(content, "views", path))
@@ -74,7 +74,7 @@ class SyntheticReader:
 
     def read_instance_ids(self, scene_id: str, view_id: str) -> Int32[np.ndarray, "height width"]:
         """Instance id of every pixel of a view, 0 = none; raises `SceneError` for a missing or broken file."""
-        return _read_png(self._root / scene_id / "instance" / f"{view_id}.png", None).astype(np.int32)
+        return _read_png(self.root / scene_id / "instance" / f"{view_id}.png", None).astype(np.int32)
 
 
 def _load_json(path: Path) -> dict[str, Any]:
