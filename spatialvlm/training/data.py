@@ -189,7 +189,7 @@ class TrainingViewSets(Dataset[ViewSet]):
         self._orders: tuple[int, list[Int[np.ndarray, " items"]]] | None = None
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch; the Trainer calls this."""
+        """Chooses the epoch, before the loader's workers start."""
         self.epoch = epoch
 
     def __len__(self) -> int:

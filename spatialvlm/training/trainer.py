@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from spatialvlm.training.collator import Collator
-from spatialvlm.training.data import ViewSet
+from spatialvlm.training.data import TrainingViewSets, ViewSet
 from spatialvlm.training.evaluation import answer_accuracy
 from spatialvlm.training.schedule import ScheduleName, learning_rate_factor, progress
 
@@ -65,6 +65,19 @@ class TimeBudget(TrainerCallback):
             control.should_training_stop = control.should_save = True
 
 
+class EpochOfData(TrainerCallback):
+    """Tells the data which epoch it is; with several processes the loader tells its sampler only."""
+
+    def __init__(self, data: TrainingViewSets) -> None:
+        self.data = data
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """The epoch is a fraction where a run goes on in the middle of one."""
+        self.data.set_epoch(int((state.epoch or 0.0) + 1e-6))
+
+
 class AnswerTrainer(Trainer):
     """Trains on packed or plain batches of questions and evaluates by answer accuracy."""
 
@@ -73,6 +86,7 @@ class AnswerTrainer(Trainer):
         self.factor = factor
         self.eval_items = eval_items
         self.add_callback(TimeBudget(factor))
+        self.add_callback(EpochOfData(cast(TrainingViewSets, self.train_dataset)))
         self._counted = {"questions": 0, "tokens": 0}
         self._counted_since_s = time.monotonic()
 
