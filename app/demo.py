@@ -49,8 +49,30 @@ def launch(module: str, *arguments: str) -> list[str]:
 def plan(out: Path, model: str, scenes: int, minutes: float) -> list[Stage]:
     """The stages from an empty folder to a benchmarked fine-tune."""
     rooms, data, tuned = out / "rooms", out / "questions", out / "model"
-    synth: list[str | Path] = ["synth", rooms, "--scenes", str(scenes), "--seed", "2026", "--views", "20", "--size", "320x240"]
-    generate: list[str | Path] = ["generate", rooms, "--reader", "synthetic", "--out", data, "--seed", "2026", "--workers", "2"]
+    synth: list[str | Path] = [
+        "synth",
+        rooms,
+        "--scenes",
+        str(scenes),
+        "--seed",
+        "2026",
+        "--views",
+        "20",
+        "--size",
+        "320x240",
+    ]
+    generate: list[str | Path] = [
+        "generate",
+        rooms,
+        "--reader",
+        "synthetic",
+        "--out",
+        data,
+        "--seed",
+        "2026",
+        "--workers",
+        "2",
+    ]
     generate += ["--quotas", ROOT / "recipes/generation_demo.yaml", "--split", "test=0.4", "--preview"]
     recipe = [str(ROOT / "recipes/tiny_demo.yaml"), f"data.root={data}", f"output.folder={tuned}"]
     recipe += [f"model.init_from={model}", f"optimisation.max_minutes={minutes}"]
@@ -66,9 +88,7 @@ def plan(out: Path, model: str, scenes: int, minutes: float) -> list[Stage]:
         Stage("Fine-tune", launch("spatialvlm.training.sft", *recipe), tuned / "config.json"),
         Stage(
             "Benchmark after fine-tuning",
-            spatialvlm(
-                *("bench", tuned, data, "--name", "after", "--out", after, "--against", before, "--baselines"),
-            ),
+            spatialvlm("bench", tuned, data, "--name", "after", "--out", after, "--against", before, "--baselines"),
             after / "results.json",
         ),
     ]
