@@ -152,3 +152,11 @@ def test_wrong_folders_and_files_are_named(tmp_path: Path) -> None:
 def test_wrong_sources_are_refused(wrong: dict[str, object], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         Source("anywhere", **wrong)  # type: ignore[arg-type]
+
+
+def test_splits_joined_by_plus_share_their_views(tmp_path: Path) -> None:
+    root = str(write_question_set(tmp_path / "q"))
+    both = QuestionTable(Source(root, "train+test"))
+    assert (len(both), both.num_questions) == (4, 34)
+    with pytest.raises(InputError, match=r"data/warmup: no \.parquet file there"):
+        QuestionTable(Source(root, "train+warmup"))
