@@ -9,15 +9,16 @@ import numpy as np
 
 from qa_generation import levels
 from qa_generation.generation_config import GenerationConfig
+from qa_generation.name_priors import NamePriors
 from qa_generation.options import LetterBalance, lettered
 from qa_generation.prompts import CHOICE_TYPES
 from qa_generation.records import QARecord
 from qa_generation.sampling import draw_view_sets
 from qa_generation.scene import Scene
-from qa_generation.seeding import generator
+from qa_generation.seeding import generator, stable_int
 from qa_generation.selection import choose
 from qa_generation.tasks import TASKS
-from qa_generation.tasks.base import Candidates, Draft, Mark, Task
+from qa_generation.tasks.base import Draft, Mark, Task
 from qa_generation.tasks.context import SceneContext, SetFacts
 from qa_generation.tasks.warmup import WARMUP_TASKS
 from qa_generation.visibility_table import VisibilityTable
@@ -30,13 +31,16 @@ def image_path(dataset: str, scene_id: str, view_id: str) -> str:
     return IMAGE_PATH.format(dataset=dataset, scene=scene_id, view=view_id)
 
 
-def scene_context(scene: Scene, table: VisibilityTable, config: GenerationConfig, seed: int) -> SceneContext:
-    """The scene with its view sets drawn from ``(seed, scene id)``."""
+def scene_context(
+    scene: Scene, table: VisibilityTable, config: GenerationConfig, seed: int, names: NamePriors | None = None
+) -> SceneContext:
+    """The scene with its view sets drawn from ``(seed, scene id)``; ``names`` are the habits to work against."""
     categories = [scene.instances[i].category for i in table.instance_ids]
     sizes = [scene.view(view_id).size for view_id in table.view_ids]
     rng = generator(seed, scene.dataset, scene.scene_id, "view sets")
     view_sets = draw_view_sets(table, rng, config.sampling, categories, sizes)
-    return SceneContext(scene, table, view_sets, config)
+    coin_seed = stable_int(seed, scene.dataset, scene.scene_id, "names")
+    return SceneContext(scene, table, view_sets, config, names, coin_seed)
 
 
 def compose(context: SceneContext, seed: int) -> list[QARecord]:
@@ -74,12 +78,20 @@ def write_type(
     question_type: str, task: Task, context: SceneContext, rng: np.random.Generator, quota: int
 ) -> list[tuple[int, Draft]]:
     """The drafts of one type with their view sets, answers balanced, no question asked twice of the same frames."""
-    candidates: Candidates = task.candidates(context)
-    wanted = Counter(task.counts(candidates, context.config, quota))
+    candidates = task.candidates(context)
+    fair = candidates.only(candidates.fair)
+    wanted = Counter(task.counts(fair, context.config, quota))
+    least = int(context.config.least_per_type * quota)
+    if wanted.total() >= least:
+        candidates = fair
+    else:
+        # few names leave the answer open here: a small number is asked all the same, and the baseline will tell
+        wanted = Counter(task.counts(candidates, context.config, least))
     context.answer_counts[question_type] = Counter(wanted)
+    set_sizes = np.array([len(facts.members) for facts in context.sets], dtype=np.int64)
     asked: set[tuple[int, str]] = set()
     drafts: list[tuple[int, Draft]] = []
-    for index in choose(candidates, dict(wanted), rng):
+    for index in choose(candidates, dict(wanted), set_sizes, rng):
         candidate = candidates[index]
         if not wanted[candidate.answer]:
             continue

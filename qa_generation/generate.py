@@ -5,8 +5,9 @@
     OUT/official/*.json                  the published train and test layouts
     OUT/README.md, OUT/report.json       dataset card; counts, and the scenes that failed with their reasons
 
-Scenes are independent: each is made by one worker from (seed, scene id) alone, so the bytes do not depend on the number
-of workers, and a run that was interrupted goes on where it stopped.
+Two rounds over the scenes: the first annotates and learns over all of them what names give away, the second asks. Each
+scene is made by one worker from (seed, scene id, what was learned), so the bytes do not depend on the number of
+workers, and a run that was interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import json
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from tqdm import tqdm
 
@@ -26,7 +28,8 @@ from qa_generation.dataset_card import write_card
 from qa_generation.errors import InputError
 from qa_generation.generation_config import GenerationConfig
 from qa_generation.image_store import check_name
-from qa_generation.make_scene import SceneJob, make_scene
+from qa_generation.make_scene import SceneJob, make_scene, survey_scene
+from qa_generation.name_priors import MIN_SCENES, Learner
 from qa_generation.official import benchmark_file_name, write_benchmark_json, write_training_json
 from qa_generation.readers.base import SceneReader
 from qa_generation.records import QARecord
@@ -34,6 +37,7 @@ from qa_generation.shards import read_shard, shard_fingerprint, shard_path
 from qa_generation.splits import TRAIN, WARMUP, assign_splits
 from qa_generation.workers import run_all
 
+Result = TypeVar("Result")
 DEFAULT_SPLITS: Mapping[str, float] = {"test": 0.2}
 
 
@@ -111,23 +115,47 @@ def generate_dataset(
     fingerprint = config.fingerprint(seed)
     _prepare(out, assigned, fingerprint, overwrite)
 
-    todo = [scene_id for scene_id in scene_ids if not _is_done(out, assigned[scene_id], scene_id, config)]
     job = SceneJob(reader, out, cache_dir or out / ".cache", config, seed, assigned)
     failures: dict[str, str] = {}
-    # disable=None hides the bar where stderr is no terminal
-    with tqdm(total=len(scene_ids), unit="scene", disable=None if progress else True) as bar:
-        bar.update(len(scene_ids) - len(todo))
-        for outcome in run_all(partial(make_scene, job), todo, workers):
-            if outcome.reason:
-                failures[outcome.item] = outcome.reason
-                bar.write(f"scene {outcome.item} skipped: {outcome.reason}", file=sys.stderr)
-            bar.update()
+    if any(_made_with(out, scene_id, job) is None for scene_id in scene_ids):
+        if config.name_balance and len(scene_ids) >= MIN_SCENES:
+            learner = Learner()
+            failures = _each(partial(survey_scene, job), scene_ids, workers, "annotate", progress, learner.add)
+            job = replace(job, names=learner.learned())
+        # scenes that joined later change what is learned, and then the others are made anew
+        todo = [s for s in scene_ids if s not in failures and _made_with(out, s, job) != job.fingerprint]
+        failures |= _each(partial(make_scene, job), todo, workers, "questions", progress)
     return _finish(out, assigned, failures, config)
 
 
-def _is_done(out: Path, split: str, scene_id: str, config: GenerationConfig) -> bool:
-    warm = split != TRAIN or not config.warmup or shard_path(out, WARMUP, scene_id).exists()
-    return warm and shard_path(out, split, scene_id).exists()
+def _each(
+    function: Callable[[str], Result],
+    scene_ids: Sequence[str],
+    workers: int,
+    title: str,
+    progress: bool,
+    take: Callable[[Result], object] = lambda result: None,
+) -> dict[str, str]:
+    """Gives every result to ``take``, shows a bar, and tells why the others failed."""
+    failures: dict[str, str] = {}
+    # disable=None hides the bar where stderr is no terminal
+    with tqdm(total=len(scene_ids), desc=title, unit="scene", disable=None if progress else True) as bar:
+        for outcome in run_all(function, scene_ids, workers):
+            if outcome.result is None:
+                failures[outcome.item] = outcome.reason
+                bar.write(f"scene {outcome.item} skipped: {outcome.reason}", file=sys.stderr)
+            else:
+                take(outcome.result)
+            bar.update()
+    return failures
+
+
+def _made_with(out: Path, scene_id: str, job: SceneJob) -> str | None:
+    """Fingerprint of the scene's complete shards, None where one is missing."""
+    split = job.assigned[scene_id]
+    wanted = [split, WARMUP] if split == TRAIN and job.config.warmup else [split]
+    found = {shard_fingerprint(shard_path(out, name, scene_id)) for name in wanted}
+    return found.pop() if len(found) == 1 else None
 
 
 def _prepare(out: Path, assigned: Mapping[str, str], fingerprint: str, overwrite: bool) -> None:
@@ -139,7 +167,7 @@ def _prepare(out: Path, assigned: Mapping[str, str], fingerprint: str, overwrite
     out.mkdir(parents=True, exist_ok=True)
     for path in sorted((out / "data").glob("*/*.parquet")):
         split, scene_id = path.parent.name, path.stem
-        if shard_fingerprint(path) != fingerprint:
+        if (shard_fingerprint(path) or fingerprint).split(".")[0] != fingerprint:
             raise InputError(f"{path} was made with other settings or another seed; use --overwrite or another folder")
         if scene_id not in assigned:
             raise InputError(f"{path} is of a scene that is not in this run; use --overwrite or another folder")

@@ -60,6 +60,8 @@ class GenerationConfig:
         max_count: largest number asked for.
         localization_negatives: share of localisation questions whose answer is ``No``.
         occlusion_window: a target is preferred when its combined occlusion is in here in some frame of the set.
+        name_balance: leave out questions whose names alone give the answer away, learned over all scenes (from 8 on).
+        least_per_type: share of the quota that is asked in spite of that where too few others are left.
         warmup: auxiliary single-view questions per type and training scene; 0 makes none.
         visibility_max_side: longer side of the pixel grid that visibility is counted on.
     """
@@ -74,6 +76,8 @@ class GenerationConfig:
     max_count: int = 10
     localization_negatives: float = 0.5
     occlusion_window: tuple[float, float] = (0.1, 0.9)
+    name_balance: bool = True
+    least_per_type: float = 0.25
     warmup: int = 0
     visibility_max_side: int = 640
 

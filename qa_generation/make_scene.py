@@ -10,9 +10,12 @@ from qa_generation.compose import compose, compose_warmup, image_path, scene_con
 from qa_generation.errors import SceneError
 from qa_generation.generation_config import GenerationConfig
 from qa_generation.image_store import check_name, store_image
+from qa_generation.name_priors import NamePriors, Survey
 from qa_generation.readers.base import SceneReader
 from qa_generation.shards import shard_path, write_shard
 from qa_generation.splits import TRAIN, WARMUP
+from qa_generation.survey import survey
+from qa_generation.tasks.context import SceneContext
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,17 @@ class SceneJob:
     config: GenerationConfig
     seed: int
     assigned: Mapping[str, str]
+    names: NamePriors | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """What the bytes of a shard depend on besides the scene."""
+        return f"{self.config.fingerprint(self.seed)}.{self.names.digest() if self.names else 'plain'}"
+
+
+def survey_scene(job: SceneJob, scene_id: str) -> Survey:
+    """What names tell about answers in one scene; raises ``SceneError`` where it cannot be annotated."""
+    return survey(_context(job, scene_id))
 
 
 def make_scene(job: SceneJob, scene_id: str) -> int:
@@ -33,6 +47,22 @@ def make_scene(job: SceneJob, scene_id: str) -> int:
     Raises:
         SceneError: the scene cannot be read or annotated, or has fewer than two views.
     """
+    context = _context(job, scene_id)
+    scene = context.scene
+    records = compose(context, job.seed)
+    shards = {job.assigned[scene_id]: records}
+    if job.config.warmup and job.assigned[scene_id] == TRAIN:
+        shards[WARMUP] = compose_warmup(context, job.seed)
+    for view_id in sorted({view_id for shard in shards.values() for record in shard for view_id in record.frames}):
+        store_image(scene.view(view_id), job.out / image_path(scene.dataset, scene.scene_id, view_id))
+    fingerprint = job.fingerprint
+    for split, content in shards.items():
+        write_shard(shard_path(job.out, split, scene_id), content, fingerprint)
+    return len(records)
+
+
+def _context(job: SceneJob, scene_id: str) -> SceneContext:
+    """The annotated scene with its view sets."""
     scene = job.reader.read(scene_id)
     check_name("dataset", scene.dataset)
     for view in scene.views:
@@ -44,13 +74,4 @@ def make_scene(job: SceneJob, scene_id: str) -> int:
     from qa_generation.visibility_cache import load_or_annotate
 
     table = load_or_annotate(scene, job.cache_dir, VisibilityConfig(max_side=job.config.visibility_max_side))
-    context = scene_context(scene, table, job.config, job.seed)
-    records = compose(context, job.seed)
-    shards = {job.assigned[scene_id]: records}
-    if job.config.warmup and job.assigned[scene_id] == TRAIN:
-        shards[WARMUP] = compose_warmup(context, job.seed)
-    for view_id in sorted({view_id for shard in shards.values() for record in shard for view_id in record.frames}):
-        store_image(scene.view(view_id), job.out / image_path(scene.dataset, scene.scene_id, view_id))
-    for split, content in shards.items():
-        write_shard(shard_path(job.out, split, scene_id), content, job.config.fingerprint(job.seed))
-    return len(records)
+    return scene_context(scene, table, job.config, job.seed, job.names)

@@ -7,7 +7,7 @@ each is equally likely to be the truth, and `LetterBalance` spreads the right le
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import combinations
 
@@ -74,6 +74,22 @@ def allocate_by_share(available: Mapping[int, int], quota: int, shares: Mapping[
     for key in by_remainder[: total - sum(given.values())]:
         given[key] += 1
     return {key: min(number, available[key]) for key, number in given.items() if number}
+
+
+def allocate_within(available: Mapping[int, int], quota: int, group: Callable[[int], int]) -> dict[int, int]:
+    """As many questions as possible such that the two answer classes of every group are equally many.
+
+    A group of which one class is missing gives nothing; if all are so, a tenth of the quota is given as in `allocate`.
+    """
+    pairs: dict[int, list[int]] = {}
+    for key in sorted(available):
+        if available[key] > 0:
+            pairs.setdefault(group(key), []).append(key)
+    whole = {name: min(available[key] for key in keys) for name, keys in pairs.items() if len(keys) == 2}
+    if not whole or quota < 2:
+        return allocate(available, quota // 10, 1.0)
+    each = _fill(whole, min(quota // 2, sum(whole.values())), quota)
+    return {key: number for name, number in each.items() for key in pairs[name]}
 
 
 def _fill(classes: Mapping[int, int], total: int, cap: int) -> dict[int, int]:

@@ -13,17 +13,23 @@ from qa_generation.tasks.base import Candidates
 MOST_CANDIDATES = 2000
 # penalties per earlier use
 PER_CATEGORY, PER_HABIT, PER_PAIR, PER_SET = 1.0, 1.5, 3.0, 0.3
+# penalty of candidates whose names tell the answer
+PER_GIVEAWAY = 6.0
 
 
 def choose(
-    candidates: Candidates, wanted: Mapping[int, int], rng: np.random.Generator, spare: float = 0.25
+    candidates: Candidates,
+    wanted: Mapping[int, int],
+    set_sizes: Int[np.ndarray, " sets"],
+    rng: np.random.Generator,
+    spare: float = 0.25,
 ) -> list[int]:
     """Positions of the chosen candidates in the order they should be tried, answers interleaved.
 
     Some ``spare`` candidates per answer follow, to take the place of those that turn out impossible to write; the
-    caller keeps the number ``wanted`` per answer.
+    caller keeps the number ``wanted`` per answer. ``set_sizes`` is the number of frames of every view set.
     """
-    picker = _Picker(candidates, rng)
+    picker = _Picker(candidates, set_sizes[candidates.view_set], rng)
     first: list[int] = []
     for answer in rng.permutation([a for a, number in wanted.items() for _ in range(number)]):
         first += picker.pick(int(answer))
@@ -37,8 +43,11 @@ def choose(
 class _Picker:
     """Greedy choice of the candidate whose kind was used least so far."""
 
-    def __init__(self, candidates: Candidates, rng: np.random.Generator) -> None:
+    def __init__(
+        self, candidates: Candidates, frames: Int[np.ndarray, " candidates"], rng: np.random.Generator
+    ) -> None:
         self._candidates = candidates
+        self._frames = frames
         self._rng = rng
         self._rows: dict[int, Int[np.ndarray, " rows"]] = {}
         for answer in np.unique(candidates.answer):
@@ -56,6 +65,8 @@ class _Picker:
         self._answer_index = answer_index
         self._habit_target = np.zeros((len(answer_index), size[0]))
         self._habit_reference = np.zeros((len(answer_index), size[2]))
+        # the number of frames must not either
+        self._habit_frames = np.zeros((len(answer_index), int(frames.max(initial=0)) + 1))
 
     def _columns(self) -> tuple[np.ndarray, ...]:
         c = self._candidates
@@ -67,15 +78,18 @@ class _Picker:
         if not len(rows):
             return []
         category, target, reference, view_set = (column[rows] for column in self._columns())
+        frames = self._frames[rows]
         index = self._answer_index[answer]
         score = (
             PER_CATEGORY * self._by_category[category]
             + PER_HABIT * self._lead(self._habit_target, index)[category]
             + 0.5 * PER_CATEGORY * self._by_reference[reference]
             + PER_HABIT * self._lead(self._habit_reference, index)[reference]
+            + PER_HABIT * self._lead(self._habit_frames, index)[frames]
             + PER_PAIR * self._by_pair[target, reference]
             + PER_SET * self._by_set[view_set]
             - np.log(self._candidates.weight[rows])
+            + PER_GIVEAWAY * ~self._candidates.fair[rows]
             + self._rng.random(len(rows))
         )
         best = int(np.argmin(score))
@@ -87,6 +101,7 @@ class _Picker:
         self._by_pair[target[best], reference[best]] += 1
         self._habit_target[index, category[best]] += 1
         self._habit_reference[index, reference[best]] += 1
+        self._habit_frames[index, frames[best]] += 1
         return [chosen]
 
     @staticmethod

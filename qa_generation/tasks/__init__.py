@@ -13,8 +13,13 @@ TASKS: dict[str, Task] = {
     best_view.TYPE: Task(best_view.candidates, best_view.write),
     localization.TYPE: Task(localization.candidates, localization.write, shares=localization.shares),
 }
-for _family, _name in ((existence, "existence"), (attribute, "attribute"), (relation, "spatial")):
-    for _axis in sorted(AXES):
+for _axis in sorted(AXES):
+    for _family, _name in ((existence, "existence"), (attribute, "attribute")):
         TASKS[f"obj_{_name}_occ_{_axis}"] = Task(
             partial(_family.candidates, axis=_axis), partial(_family.write, axis=_axis)
         )
+    TASKS[f"obj_spatial_occ_{_axis}"] = Task(
+        partial(relation.candidates, axis=_axis),
+        partial(relation.write, axis=_axis),
+        group=partial(relation.other_axes, axis=_axis),
+    )

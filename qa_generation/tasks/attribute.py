@@ -20,13 +20,15 @@ WRONG = 3
 
 def candidates(context: SceneContext, axis: str) -> Candidates:
     """A candidate per hidden target and reference with enough categories on the other side; the class is the sign."""
+    similar = context.similar(axis).astype(np.int32)
     parts = []
     for index, frame, facts, pairs in hidden.frames(context):
         sign = hidden.signs(context, facts, frame)[AXES.index(axis)]
         for side in (-1, 1):
             # a target's own category is on the asked side, hence never among those opposite
-            enough = opposite_categories(context, facts, sign, side).sum(axis=0) >= WRONG
-            targets, references = np.nonzero(pairs & (sign == side) & enough[None])
+            opposite = opposite_categories(context, facts, sign, side).astype(np.int32)
+            targets, references = np.nonzero(pairs & (sign == side) & (opposite.sum(axis=0) >= WRONG))
+            alike = (similar @ opposite)[context.category_of[targets], references]
             parts.append(
                 Candidates.of(
                     np.full(len(targets), side),
@@ -36,6 +38,7 @@ def candidates(context: SceneContext, axis: str) -> Candidates:
                     target=targets,
                     reference=references,
                     weight=hidden.weights(context, facts, targets, references),
+                    fair=alike >= WRONG,
                 )
             )
     return Candidates.join(parts)
@@ -57,6 +60,9 @@ def write(candidate: Candidate, context: SceneContext, rng: np.random.Generator,
     sign = hidden.signs(context, facts, candidate.query)[AXES.index(axis)]
     pool = opposite_categories(context, facts, sign, candidate.answer)[:, candidate.reference]
     pool &= ~context.category_kin[candidate.category]
+    similar = pool & context.similar(axis)[candidate.category]
+    # names that promise the same as the true one, where there are enough
+    pool = similar if similar.sum() >= WRONG else pool
     wrong = _choose_wrong(np.flatnonzero(pool), facts, candidate.query, context, rng, axis)
     if wrong is None:
         return None

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from qa_generation.generation_config import GenerationConfig
-from qa_generation.options import allocate, allocate_by_share
+from qa_generation.options import allocate, allocate_by_share, allocate_within
 from qa_generation.tasks.context import SceneContext
 
 NONE = -1
@@ -32,7 +32,10 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """All possible questions of one type in a scene, one element each; ``weight`` says how welcome it is."""
+    """All possible questions of one type in a scene, one element each.
+
+    ``weight`` says how welcome a candidate is; ``fair`` whether its names leave the answer open, see `name_priors`.
+    """
 
     view_set: Int[np.ndarray, " candidates"]
     query: Int[np.ndarray, " candidates"]
@@ -41,12 +44,17 @@ class Candidates:
     reference: Int[np.ndarray, " candidates"]
     answer: Int[np.ndarray, " candidates"]
     weight: Float[np.ndarray, " candidates"]
+    fair: Bool[np.ndarray, " candidates"]
 
     def __len__(self) -> int:
         return len(self.answer)
 
     def __getitem__(self, index: int) -> Candidate:
         return Candidate(*(int(getattr(self, name)[index]) for name in Candidate._fields))
+
+    def only(self, kept: Bool[np.ndarray, " candidates"]) -> Candidates:
+        """Those candidates."""
+        return Candidates(*(getattr(self, f.name)[kept] for f in fields(self)))
 
     @classmethod
     def join(cls, parts: Iterable[Candidates]) -> Candidates:
@@ -67,6 +75,7 @@ class Candidates:
         target: np.ndarray | int = NONE,
         reference: np.ndarray | int = NONE,
         weight: np.ndarray | float = 1.0,
+        fair: np.ndarray | bool = True,
     ) -> Candidates:
         """Columns from arrays or from single values that hold for all."""
         count = len(answer)
@@ -82,6 +91,7 @@ class Candidates:
             column(reference),
             column(answer),
             np.broadcast_to(np.asarray(weight, dtype=np.float64), count),
+            np.broadcast_to(np.asarray(fair, dtype=bool), count),
         )
 
 
@@ -128,18 +138,22 @@ class Task:
         candidates: finds which views, targets and references qualify.
         write: turns one candidate into a draft, or None where no truthful set of options exists.
         max_share: largest share of one answer class among the questions of a scene.
+        group: joins answer classes within which all must be equally many.
         shares: exact shares of the answer classes instead, by the settings.
     """
 
     candidates: Callable[[SceneContext], Candidates]
     write: Callable[[Candidate, SceneContext, np.random.Generator], Draft | None]
     max_share: float = 0.5
+    group: Callable[[int], int] | None = None
     shares: Callable[[GenerationConfig], Mapping[int, float]] | None = None
 
     def counts(self, candidates: Candidates, config: GenerationConfig, quota: int) -> dict[int, int]:
         """Questions per answer class to write."""
         answers, numbers = np.unique(candidates.answer, return_counts=True)
         available = {int(a): int(n) for a, n in zip(answers, numbers, strict=True)}
+        if self.group is not None:
+            return allocate_within(available, quota, self.group)
         if self.shares is None:
             return allocate(available, quota, self.max_share)
         return allocate_by_share(available, quota, self.shares(config))

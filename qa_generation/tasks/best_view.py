@@ -34,15 +34,17 @@ def best_frame(visible: np.ndarray, pixels: np.ndarray) -> int:
 
 def candidates(context: SceneContext) -> Candidates:
     """A candidate per view set and category with at least two instances and one clearly best frame."""
+    fair = context.fair_counts(TYPE)
     parts = []
     for index, facts in enumerate(context.sets):
         count = countable(context, facts)
         doubtful = facts.ambiguous.any(axis=0, keepdims=True)
         clear = ~(context.members_of & doubtful).any(axis=1)
-        found = [c for c in np.flatnonzero((count >= 2) & clear) if _best(context, facts, int(c)) >= 0]
-        if found:
-            query = np.array([_best(context, facts, int(c)) for c in found])
-            parts.append(Candidates.of(count[found], view_set=index, query=query, category=np.array(found)))
+        best = {int(c): _best(context, facts, int(c)) for c in np.flatnonzero((count >= 2) & clear)}
+        found = np.array([c for c, frame in best.items() if frame >= 0], dtype=np.int64)
+        query = np.array([best[int(c)] for c in found], dtype=np.int64)
+        told = fair[found, count[found]]
+        parts.append(Candidates.of(count[found], view_set=index, query=query, category=found, fair=told))
     return Candidates.join(parts)
 
 

@@ -12,12 +12,13 @@ from jaxtyping import Bool, Int, Int8
 
 from qa_generation.errors import SceneError
 from qa_generation.generation_config import GenerationConfig
+from qa_generation.name_priors import SIMILAR_STRENGTH, NamePriors
 from qa_generation.options import NumberOptions
-from qa_generation.prompts import frame_name
+from qa_generation.prompts import CHOICE_TYPES, frame_name
 from qa_generation.sampling import ViewSet
 from qa_generation.scene import Scene
 from qa_generation.tasks.categories import kinship, normalised
-from qa_generation.tasks.relations import relation_tensor
+from qa_generation.tasks.relations import AXES, relation_tensor
 from qa_generation.visibility_table import VisibilityTable
 
 # two references of one category are told apart by (x,y) only when their centres differ by this many canvas pixels
@@ -55,6 +56,9 @@ class SceneContext:
     table: VisibilityTable
     view_sets: Sequence[ViewSet]
     config: GenerationConfig
+    # pairs of names and counts that may be asked, see `name_priors`; all where nothing was learned
+    names: NamePriors | None = None
+    coin_seed: int = 0
     # appearances of categories as truth and as wrong option, so that neither gives itself away
     tally: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     # question type -> how often each answer class was chosen in this scene
@@ -132,6 +136,35 @@ class SceneContext:
             boxes = [self.scene.instances[i].obb for i in self.table.instance_ids]
             self._relations[row] = relation_tensor(self._views[row], boxes, self.config.margin_m)
         return self._relations[row]
+
+    @cached_property
+    def fair_pairs(self) -> Bool[np.ndarray, "3 2 categories categories"]:
+        """For `relations.AXES` and a negative or positive sign: which (target, reference) names may be asked."""
+        number = len(self.categories)
+        if self.names is None:
+            return np.ones((len(AXES), 2, number, number), dtype=bool)
+        coins = np.random.default_rng([self.coin_seed, 0]).random((len(AXES), number, number))
+        return np.stack([self.names.fair_pairs(axis, self.categories, c) for axis, c in zip(AXES, coins, strict=True)])
+
+    def similar(self, axis: str) -> Bool[np.ndarray, "categories categories"]:
+        """Categories whose names promise about the same on the axis."""
+        if self.names is None:
+            return np.ones((len(self.categories), len(self.categories)), dtype=bool)
+        strength = self.names.strength(axis, self.categories)
+        return np.abs(strength[:, None] - strength[None]) <= SIMILAR_STRENGTH
+
+    def fair(self, axis: str, sign: Int8[np.ndarray, "instances instances"]) -> Bool[np.ndarray, "instances instances"]:
+        """Whether the names of target and reference may be asked about, given the true signs."""
+        negative, positive = self.fair_pairs[AXES.index(axis)][:, self.category_of[:, None], self.category_of[None]]
+        return np.where(sign > 0, positive, negative)
+
+    def fair_counts(self, question_type: str) -> Bool[np.ndarray, "categories counts"]:
+        """Which (category, count) may be asked in this type."""
+        shape = (len(self.categories), self.config.max_count + 1)
+        if self.names is None:
+            return np.ones(shape, dtype=bool)
+        coins = np.random.default_rng([self.coin_seed, 1 + CHOICE_TYPES.index(question_type)]).random(shape)
+        return self.names.fair_counts(question_type, self.categories, coins)
 
     def references(self, facts: SetFacts, frame: int) -> Bool[np.ndarray, " instances"]:
         """Instances that a question seen from this frame can name: visible, askable and not to be confused.

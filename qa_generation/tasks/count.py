@@ -27,13 +27,16 @@ def countable(context: SceneContext, facts: SetFacts) -> np.ndarray:
 def candidates(context: SceneContext) -> Candidates:
     """A candidate per view set and category that can be counted; categories with several instances are preferred."""
     several = context.members_of.sum(axis=1) > 1
+    fair = context.fair_counts(TYPE)
     parts = []
     for index, facts in enumerate(context.sets):
         count = countable(context, facts)
         found = np.flatnonzero(count)
         # an object that has no sibling in the scene is always "1": asking for it teaches the category, not the views
         weight = np.where(several[found], 8.0, 1.0)
-        parts.append(Candidates.of(count[found], view_set=index, category=found, weight=weight))
+        parts.append(
+            Candidates.of(count[found], view_set=index, category=found, weight=weight, fair=fair[found, count[found]])
+        )
     return Candidates.join(parts)
 
 

@@ -30,6 +30,7 @@ def candidates(context: SceneContext, axis: str) -> Candidates:
                 target=targets,
                 reference=references,
                 weight=hidden.weights(context, facts, targets, references),
+                fair=context.fair(axis, sign)[targets, references],
             )
         )
     return Candidates.join(parts)

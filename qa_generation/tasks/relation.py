@@ -8,6 +8,7 @@ who reads only the options can choose between two: for these types such a guesse
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Int8, Int64
 
 from qa_generation.tasks import hidden
 from qa_generation.tasks.base import Candidate, Candidates, Draft
@@ -15,21 +16,37 @@ from qa_generation.tasks.context import SceneContext
 from qa_generation.tasks.relations import AXES, phrase
 
 
+def octant(signs: Int8[np.ndarray, "3 pairs"]) -> Int64[np.ndarray, " pairs"]:
+    """Number 0-7 with bit k set where the sign on axis k is positive."""
+    return ((signs > 0) * np.array([[1], [2], [4]])).sum(axis=0)
+
+
+def other_axes(number: int, axis: str) -> int:
+    """What an octant says of the two axes that are not asked: within each such group both answers are equally many.
+
+    The false phrases of the other axes stand among the options; what is lower is often closer, so without this they
+    would tell the answer.
+    """
+    return number & ~(1 << AXES.index(axis))
+
+
 def candidates(context: SceneContext, axis: str) -> Candidates:
-    """A candidate per hidden target and reference decided on all axes; the class is the sign on this one."""
+    """A candidate per hidden target and reference decided on all axes; the class is `octant`."""
     parts = []
     for index, frame, facts, pairs in hidden.frames(context):
         signs = hidden.signs(context, facts, frame)
+        sign = signs[AXES.index(axis)]
         targets, references = np.nonzero(pairs & (signs != 0).all(axis=0))
         parts.append(
             Candidates.of(
-                signs[AXES.index(axis)][targets, references],
+                octant(signs[:, targets, references]),
                 view_set=index,
                 query=frame,
                 category=context.category_of[targets],
                 target=targets,
                 reference=references,
                 weight=hidden.weights(context, facts, targets, references),
+                fair=context.fair(axis, sign)[targets, references],
             )
         )
     return Candidates.join(parts)
@@ -46,7 +63,7 @@ def write(candidate: Candidate, context: SceneContext, rng: np.random.Generator,
         question=(
             f"Seen from {context.frame(facts, candidate.query)}, where is the {target} with respect to the {named}?"
         ),
-        answer=f"{phrase(axis, candidate.answer)} the {reference}.",
+        answer=f"{phrase(axis, int(signs[AXES.index(axis)]))} the {reference}.",
         wrong=tuple(opposites.values()),
         target_category=target,
         targets=(candidate.target,),
