@@ -91,7 +91,7 @@ def build_model(
         for name in ("vision_tower", "geometry_tower"):
             path = getattr(recipe, name)
             if path is not None:
-                _load_tower(getattr(model.model, name), path, f"model.{name}")
+                load_tower(getattr(model.model, name), path, f"model.{name}")
     else:
         model, processor = _compose(recipe, seed)
     if recipe.activation_checkpointing:
@@ -113,7 +113,7 @@ def freeze(model: PreTrainedModel, parts: tuple[str, ...]) -> None:
         module.requires_grad_(False)
 
 
-def _load_tower(tower: nn.Module, folder: str, key: str) -> None:
+def load_tower(tower: nn.Module, folder: str, key: str) -> None:
     """Fills the tower with the weights of a folder; their sizes must agree."""
     source = _from_pretrained(AutoModel, folder, key)
     wanted = {name: tuple(value.shape) for name, value in tower.state_dict().items()}
@@ -122,7 +122,7 @@ def _load_tower(tower: nn.Module, folder: str, key: str) -> None:
         differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
         name = differing[0]
         sizes = f"has {name} of size {found.get(name, 'nothing')}, expected {wanted.get(name, 'nothing')}"
-        raise InputError(f"{key} {folder}: {sizes} ({len(differing)} tensors differ from the preset)")
+        raise InputError(f"{key} {folder}: {sizes} ({len(differing)} tensors differ)")
     tower.load_state_dict(source.state_dict())
 
 

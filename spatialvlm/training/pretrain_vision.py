@@ -21,10 +21,11 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
+from spatialvlm.training.build_model import load_tower
 from spatialvlm.training.command import run_recipe_command
 from spatialvlm.training.schedule import ScheduleName, learning_rate_factor, progress
 from spatialvlm.training.seeding import numpy_generator, torch_generator
-from spatialvlm.training.vision_head import DenseLabelModel, dense_loss, jitter_colours
+from spatialvlm.training.vision_head import DenseLabelModel, class_weights, dense_loss, jitter_colours, zoom_in
 from spatialvlm.training.vision_labels import LabelGrid, LabelledViews, cached_labels
 
 
@@ -81,7 +82,9 @@ class Optimisation:
         warmup: share of the run with a rising rate.
         weight_decay: of AdamW, on matrices only.
         max_grad_norm: gradients are clipped to this norm.
-        background_weight: weight of background cells in the cross entropy, foreground has 1.
+        background_weight: weight of background cells in the cross entropy, foreground has 1 on average.
+        class_balance: categories weigh their frequency to the power of minus this; 0 treats all cells alike.
+        max_zoom: largest factor by which a random window of the picture is blown up; 1 for whole pictures only.
         colour_jitter: largest relative change of brightness, contrast and channel gains.
         precision: ``bf16`` computes under autocast, ``float32`` does not.
     """
@@ -95,6 +98,8 @@ class Optimisation:
     weight_decay: float = 0.05
     max_grad_norm: float = 1.0
     background_weight: float = 0.3
+    class_balance: float = 0.5
+    max_zoom: float = 1.5
     colour_jitter: float = 0.2
     precision: Literal["bf16", "float32"] = "bf16"
 
@@ -123,13 +128,15 @@ class VisionRecipe:
         output: what is written, and when.
         tower: shape of the vision tower.
         optimisation: how it is trained.
-        seed: of the initial weights, the order of the views and the colour jitter.
+        init_from: folder with a vision tower of that shape to go on from, e.g. after more rooms were made.
+        seed: of the initial weights, the order of the views and the augmentation.
     """
 
     data: LabelData
     output: Output
     tower: TowerShape = field(default_factory=TowerShape)
     optimisation: Optimisation = field(default_factory=Optimisation)
+    init_from: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -191,8 +198,14 @@ class DensePretraining:
         if self.accelerator.device.type == "cpu":
             config._attn_implementation = "eager"  # the fused kernel takes half of a bf16 step there
         tower = SiglipVisionModel(config)
+        if recipe.init_from is not None:
+            load_tower(tower, recipe.init_from, "init_from")
         classes, per_token = 1 + len(self.views.names), recipe.tower.patch_size // recipe.data.cell_px
         self.model = DenseLabelModel(tower, classes, per_token)
+        cells = np.bincount(self.views.categories[self.train].ravel(), minlength=classes)
+        how = recipe.optimisation
+        self.class_weights = class_weights(cells, how.class_balance, how.background_weight)
+        self.class_weights = self.class_weights.to(self.accelerator.device)
         groups: list[dict[str, Any]] = [
             {"params": [p for p in self.model.parameters() if p.ndim >= 2]},
             {"params": [p for p in self.model.parameters() if p.ndim < 2], "weight_decay": 0.0},
@@ -225,33 +238,40 @@ class DensePretraining:
         images, categories, log_depth = self.batch(rows[accelerator.process_index :: accelerator.num_processes])
         generator = torch_generator(self.recipe.seed, "jitter", self.step, accelerator.process_index)
         images = jitter_colours(images, settings.colour_jitter, generator)
+        images, categories, log_depth = zoom_in(images, categories, log_depth, settings.max_zoom, generator)
         with accelerator.autocast():
             logits, depth = self.prepared(normalise(images))
-        loss = dense_loss(logits, depth, categories, log_depth, settings.background_weight)
+        loss = dense_loss(logits, depth, categories, log_depth, self.class_weights)
         accelerator.backward(loss.total)
         accelerator.clip_grad_norm_(self.model.parameters(), settings.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.step += 1
-        accuracy = loss.correct.item() / max(1, loss.foreground.item())
+        accuracy = loss.correct[1:].sum().item() / max(1, loss.cells[1:].sum().item())
         return {"loss": loss.total.item(), "log_depth": loss.log_depth.item(), "accuracy": accuracy, "lr": rate}
 
     @torch.no_grad()
     def evaluate(self, batch_size: int = 256) -> dict[str, float]:
-        """Held-out share of foreground cells with the right category, and mean absolute log-depth error."""
+        """Held-out share of foreground cells with the right category, its mean over categories, and log-depth error."""
         self.model.eval()
-        totals = torch.zeros(4, dtype=torch.float64)
+        totals = torch.zeros(2, self.model.classes + 1, dtype=torch.float64)
         share = self.held_out[self.accelerator.process_index :: self.accelerator.num_processes]
         for start in range(0, len(share), batch_size):
             images, categories, log_depth = self.batch(share[start : start + batch_size])
             with self.accelerator.autocast():
                 logits, depth = self.model(normalise(images))
-            loss = dense_loss(logits, depth, categories, log_depth, self.recipe.optimisation.background_weight)
-            error = loss.log_depth * loss.depth_cells
-            totals += torch.stack([loss.correct, loss.foreground, error, loss.depth_cells]).double().cpu()
+            loss = dense_loss(logits, depth, categories, log_depth, self.class_weights)
+            found = torch.cat([loss.correct, (loss.log_depth * loss.depth_cells)[None]])
+            totals += torch.stack([found, torch.cat([loss.cells, loss.depth_cells[None]])]).double().cpu()
         self.model.train()
-        correct, foreground, error, cells = self.accelerator.reduce(totals.to(self.accelerator.device)).tolist()
-        return {"foreground_accuracy": correct / max(1.0, foreground), "log_depth_error": error / max(1.0, cells)}
+        found, cells = self.accelerator.reduce(totals.to(self.accelerator.device)).cpu()
+        right, known = found[1:-1], cells[1:-1]  # without background, and without depth
+        shares = (right / known)[known > 0]
+        return {
+            "foreground_accuracy": float(right.sum() / known.sum().clamp(min=1)),
+            "mean_category_accuracy": float(shares.mean()) if len(shares) else 0.0,
+            "log_depth_error": float(found[-1] / cells[-1].clamp(min=1)),
+        }
 
     def save_checkpoint(self) -> None:
         """Writes all that an exact continuation needs, replacing the old checkpoint in one move."""

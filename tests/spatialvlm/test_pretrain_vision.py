@@ -26,6 +26,7 @@ from spatialvlm.training.pretrain_vision import (
     pretrain,
     split_views,
 )
+from spatialvlm.training.vision_head import class_weights, zoom_in
 from spatialvlm.training.vision_labels import LabelGrid, cached_labels, majority_labels
 from tests.spatialvlm.rendered_boxes import COLOURS, write_boxes
 
@@ -147,3 +148,38 @@ def test_continuation_is_bit_equal(rooms: Path, tmp_path: Path, monkeypatch: pyt
     whole, parts = (load_file(tmp_path / name / "vision_tower" / "model.safetensors") for name in ("whole", "parts"))
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+def test_rare_categories_weigh_more() -> None:
+    weights = class_weights(np.array([1000, 400, 100, 0]), 0.5, 0.3)
+    assert weights[0] == pytest.approx(0.3)
+    assert weights[2] / weights[1] == pytest.approx(2.0)  # a quarter of the cells, to the power -1/2
+    assert (400 * weights[1] + 100 * weights[2] + weights[3]) / 501 == pytest.approx(1.0, rel=1e-3)
+    assert class_weights(np.array([5, 7, 9]), 0.0, 0.5).tolist() == [0.5, 1.0, 1.0]
+
+
+def test_zoomed_labels_stay_with_their_pixels() -> None:
+    generator = torch.Generator().manual_seed(0)
+    categories = torch.randint(0, 5, (6, 2, 2), generator=generator).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    images = categories.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, None].expand(-1, 3, -1, -1) / 4
+    log_depth = categories.float()
+    zoomed = zoom_in(images, categories, log_depth, 1.5, generator)
+    seen = zoomed[0][:, 0].reshape(6, 16, 8, 16, 8).mean(dim=(2, 4)) * 4
+    agrees = (seen - zoomed[1]).abs() < 0.05
+    assert agrees.float().mean() > 0.85  # all but the cells on an edge
+    zoom = (zoomed[1] - zoomed[2]).exp()
+    assert torch.allclose(zoom, zoom[:, :1, :1].expand_as(zoom), atol=1e-4)
+    assert (zoom[:, 0, 0] > 1).all() and (zoom[:, 0, 0] < 1.5).all()
+    assert zoom_in(images, categories, log_depth, 1.0, generator)[0] is images
+
+
+def test_goes_on_from_another_tower(rooms: Path, tmp_path: Path) -> None:
+    pretrain(recipe(rooms, tmp_path / "first"))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    tower = str(tmp_path / "first" / "vision_tower")
+    again = replace(recipe(rooms, tmp_path / "second", steps=1, learning_rate=0.0), init_from=tower)
+    pretrain(again)
+    first, second = (load_file(tmp_path / n / "vision_tower" / "model.safetensors") for n in ("first", "second"))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    with pytest.raises(InputError, match=r"init_from .*: has .*, expected"):
+        pretrain(replace(again, tower=TowerShape(32, 8, 16, 1, 2, 64), output=Output(str(tmp_path / "third"))))
