@@ -7,6 +7,8 @@ categories that were often the truth are preferred as wrong options, so that a n
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from jaxtyping import Bool, Int8
 
@@ -20,36 +22,31 @@ WRONG = 3
 
 def candidates(context: SceneContext, axis: str) -> Candidates:
     """A candidate per hidden target and reference with enough categories on the other side; the class is the sign."""
-    similar = context.similar(axis).astype(np.int32)
-    parts = []
-    for index, frame, facts, pairs in hidden.frames(context):
-        sign = hidden.signs(context, facts, frame)[AXES.index(axis)]
+    pairs = hidden.hidden_pairs(context)
+    sign = pairs.signs[AXES.index(axis)]
+    target_category = context.category_of[pairs.target]
+    similar = context.similar(axis).astype(np.float32)
+    enough, alike = np.zeros((2, len(sign)), dtype=bool)
+    # pairs come frame by frame
+    starts = np.flatnonzero(np.diff(pairs.view_set * 8 + pairs.query, prepend=-1))
+    for start, end in pairwise([*starts.tolist(), len(sign)]):
+        facts, query = context.sets[pairs.view_set[start]], int(pairs.query[start])
+        signs = hidden.signs(context, facts, query)[AXES.index(axis)]
         for side in (-1, 1):
-            # a target's own category is on the asked side, hence never among those opposite
-            opposite = opposite_categories(context, facts, sign, side).astype(np.int32)
-            targets, references = np.nonzero(pairs & (sign == side) & (opposite.sum(axis=0) >= WRONG))
-            alike = (similar @ opposite)[context.category_of[targets], references]
-            parts.append(
-                Candidates.of(
-                    np.full(len(targets), side),
-                    view_set=index,
-                    query=frame,
-                    category=context.category_of[targets],
-                    target=targets,
-                    reference=references,
-                    weight=hidden.weights(context, facts, targets, references),
-                    fair=alike >= WRONG,
-                )
-            )
-    return Candidates.join(parts)
+            opposite = opposite_categories(context, facts, signs, side).astype(np.float32)
+            here = start + np.flatnonzero(sign[start:end] == side)
+            enough[here] = opposite.sum(axis=0)[pairs.reference[here]] >= WRONG
+            alike[here] = (similar @ opposite)[target_category[here], pairs.reference[here]] >= WRONG
+    return pairs.candidates(context, enough, sign, alike)
 
 
 def opposite_categories(
     context: SceneContext, facts: SetFacts, sign: Int8[np.ndarray, "instances instances"], side: int
 ) -> Bool[np.ndarray, "categories references"]:
     """Categories shown in the set of whose kind every instance with a pixel lies on the other side of the reference."""
-    seen_kin = (context.kin_of & facts.seen[None]).astype(np.int32)
-    opposite = seen_kin @ (sign == -side).astype(np.int32) == seen_kin.sum(axis=1, keepdims=True)
+    # float32 for the fast matrix product; the numbers are small and whole
+    seen_kin = (context.kin_of & facts.seen[None]).astype(np.float32)
+    opposite = seen_kin @ (sign == -side).astype(np.float32) == seen_kin.sum(axis=1, keepdims=True)
     shown = (context.members_of & (facts.shown & context.askable)[None]).any(axis=1)
     return opposite & shown[:, None] & ~context.kin_of
 

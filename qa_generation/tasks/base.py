@@ -81,7 +81,7 @@ class Candidates:
         count = len(answer)
 
         def column(values: np.ndarray | int) -> np.ndarray:
-            return np.broadcast_to(np.asarray(values, dtype=np.int64), count)
+            return values.astype(np.int64) if isinstance(values, np.ndarray) else np.full(count, values)
 
         return cls(
             column(view_set),
@@ -90,8 +90,8 @@ class Candidates:
             column(target),
             column(reference),
             column(answer),
-            np.broadcast_to(np.asarray(weight, dtype=np.float64), count),
-            np.broadcast_to(np.asarray(fair, dtype=bool), count),
+            weight if isinstance(weight, np.ndarray) else np.full(count, float(weight)),
+            fair if isinstance(fair, np.ndarray) else np.full(count, fair),
         )
 
 

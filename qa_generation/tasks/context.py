@@ -153,10 +153,16 @@ class SceneContext:
         strength = self.names.strength(axis, self.categories)
         return np.abs(strength[:, None] - strength[None]) <= SIMILAR_STRENGTH
 
-    def fair(self, axis: str, sign: Int8[np.ndarray, "instances instances"]) -> Bool[np.ndarray, "instances instances"]:
-        """Whether the names of target and reference may be asked about, given the true signs."""
-        negative, positive = self.fair_pairs[AXES.index(axis)][:, self.category_of[:, None], self.category_of[None]]
-        return np.where(sign > 0, positive, negative)
+    def fair(
+        self,
+        axis: str,
+        target: Int[np.ndarray, " pairs"],
+        reference: Int[np.ndarray, " pairs"],
+        sign: Int8[np.ndarray, " pairs"],
+    ) -> Bool[np.ndarray, " pairs"]:
+        """Whether the names of target and reference may be asked about, given the true sign."""
+        side = (sign > 0).astype(np.int64)
+        return self.fair_pairs[AXES.index(axis), side, self.category_of[target], self.category_of[reference]]
 
     def fair_counts(self, question_type: str) -> Bool[np.ndarray, "categories counts"]:
         """Which (category, count) may be asked in this type."""

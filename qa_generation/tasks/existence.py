@@ -17,23 +17,9 @@ from qa_generation.tasks.relations import AXES, phrase
 
 def candidates(context: SceneContext, axis: str) -> Candidates:
     """A candidate per hidden target and reference with a decided relation on the axis; the class is its sign."""
-    parts = []
-    for index, frame, facts, pairs in hidden.frames(context):
-        sign = hidden.signs(context, facts, frame)[AXES.index(axis)]
-        targets, references = np.nonzero(pairs & (sign != 0))
-        parts.append(
-            Candidates.of(
-                sign[targets, references],
-                view_set=index,
-                query=frame,
-                category=context.category_of[targets],
-                target=targets,
-                reference=references,
-                weight=hidden.weights(context, facts, targets, references),
-                fair=context.fair(axis, sign)[targets, references],
-            )
-        )
-    return Candidates.join(parts)
+    pairs = hidden.hidden_pairs(context)
+    sign = pairs.signs[AXES.index(axis)]
+    return pairs.candidates(context, sign != 0, sign, context.fair(axis, pairs.target, pairs.reference, sign))
 
 
 def write(candidate: Candidate, context: SceneContext, rng: np.random.Generator, axis: str) -> Draft:

@@ -32,24 +32,9 @@ def other_axes(number: int, axis: str) -> int:
 
 def candidates(context: SceneContext, axis: str) -> Candidates:
     """A candidate per hidden target and reference decided on all axes; the class is `octant`."""
-    parts = []
-    for index, frame, facts, pairs in hidden.frames(context):
-        signs = hidden.signs(context, facts, frame)
-        sign = signs[AXES.index(axis)]
-        targets, references = np.nonzero(pairs & (signs != 0).all(axis=0))
-        parts.append(
-            Candidates.of(
-                octant(signs[:, targets, references]),
-                view_set=index,
-                query=frame,
-                category=context.category_of[targets],
-                target=targets,
-                reference=references,
-                weight=hidden.weights(context, facts, targets, references),
-                fair=context.fair(axis, sign)[targets, references],
-            )
-        )
-    return Candidates.join(parts)
+    pairs = hidden.hidden_pairs(context)
+    fair = context.fair(axis, pairs.target, pairs.reference, pairs.signs[AXES.index(axis)])
+    return pairs.candidates(context, (pairs.signs != 0).all(axis=0), octant(pairs.signs), fair)
 
 
 def write(candidate: Candidate, context: SceneContext, rng: np.random.Generator, axis: str) -> Draft:

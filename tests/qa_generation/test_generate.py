@@ -18,6 +18,7 @@ from qa_generation.errors import InputError, SceneError
 from qa_generation.generate import Report, generate_dataset
 from qa_generation.generation_config import GenerationConfig, load_config
 from qa_generation.image_store import store_image
+from qa_generation.name_priors import MIN_SCENES
 from qa_generation.prompts import WARMUP_TYPES, question_prompt
 from qa_generation.scene import Blob, View
 from qa_generation.shards import read_shard
@@ -125,6 +126,23 @@ def test_more_scenes_may_move_a_scene_to_another_split_but_never_into_both(tmp_p
         assert sorted(places) == list(reader.scene_ids())
         warmup = {path.stem for path in (out / "data" / "warmup").glob("*.parquet")}
         assert warmup == {path.stem for path in (out / "data" / "train").glob("*.parquet")}
+
+
+def test_scenes_that_join_later_give_the_same_bytes_as_a_fresh_run(tmp_path: Path):
+    """From eight scenes on, what names give away is learned over all of them."""
+    config = GenerationConfig(per_type=3)
+    small = RoomReader(tmp_path / "rooms", count=MIN_SCENES)
+    large = replace(small, count=MIN_SCENES + 1, broken=frozenset({"room_0002"}))
+    cache = tmp_path / "cache"
+    generate_dataset(small, tmp_path / "grown", config, workers=0, cache_dir=cache)
+    before = _tree(tmp_path / "grown")
+    generate_dataset(small, tmp_path / "grown", config, workers=0, cache_dir=cache)
+    assert _tree(tmp_path / "grown") == before
+    generate_dataset(replace(large, broken=frozenset()), tmp_path / "grown", config, workers=0, cache_dir=cache)
+    generate_dataset(replace(large, broken=frozenset()), tmp_path / "fresh", config, workers=0, cache_dir=cache)
+    assert _tree(tmp_path / "grown" / "data") == _tree(tmp_path / "fresh" / "data")
+    report = generate_dataset(large, tmp_path / "holed", config, workers=0, cache_dir=cache)
+    assert list(report.failures) == ["room_0002"] and report.records > 0
 
 
 def test_a_bad_scene_is_named_and_the_others_go_on(tmp_path: Path):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qa_generation.options import LetterBalance, NumberOptions, allocate, allocate_by_share, lettered
+from qa_generation.options import LetterBalance, NumberOptions, allocate, allocate_by_share, allocate_within, lettered
 
 
 @given(seed=st.integers(0, 1000), questions=st.integers(1, 60), options=st.integers(2, 4))
@@ -117,3 +117,17 @@ def test_wrong_numbers_are_distinct_positive_and_never_the_truth(counts: dict, s
     for truth in counts:
         wrong = options.wrong(truth, rng)
         assert len(wrong) == size - 1 == len(set(wrong) - {truth}) and min(wrong) >= 1
+
+
+@pytest.mark.parametrize(
+    "available, quota, expected",
+    [
+        ({0: 50, 1: 50, 2: 50, 3: 50}, 8, {0: 2, 1: 2, 2: 2, 3: 2}),
+        ({0: 50, 1: 1, 2: 3, 3: 50}, 20, {0: 1, 1: 1, 2: 3, 3: 3}),
+        ({0: 50, 2: 3, 3: 50}, 4, {2: 2, 3: 2}),
+        ({0: 50, 2: 50}, 40, {0: 2, 2: 2}),
+        ({}, 40, {}),
+    ],
+)
+def test_both_answers_are_equally_many_within_a_group(available: dict, quota: int, expected: dict):
+    assert allocate_within(available, quota, lambda key: key // 2) == expected
