@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -168,15 +169,17 @@ def test_visibility_is_that_of_the_room(room: SyntheticScene, scene: Scene) -> N
 
 
 def test_procedural_room_comes_back(tmp_path: Path) -> None:
-    room = build_scene(seed=3, index=0, config=RoomConfig(views=4, size=SIZE))
+    room = build_scene(seed=3, index=0, config=RoomConfig(views=8, size=SIZE))
     read = write_dataset(tmp_path, room).read(NAME)
     assert {i: instance.category for i, instance in read.instances.items()} == {
         i: instance.category for i, instance in room.instances.items()
     }
     np.testing.assert_array_equal(read.mesh.triangle_instances, room.mesh.triangle_instances)
     np.testing.assert_allclose(read.mesh.vertices, room.mesh.vertices, atol=1e-5)
-    for first, second in zip(read.views, read.views[1:], strict=False):
-        assert depth_disagreement_m(first, second) < 2e-3
+    apart = [depth_disagreement_m(first, second) for first, second in permutations(read.views, 2)]
+    overlapping = [metres for metres in apart if not np.isnan(metres)]
+    assert len(overlapping) >= 10  # views that look elsewhere have nothing to compare
+    assert np.median(overlapping) < 2e-3
 
 
 def test_root_may_be_the_folder_of_scans(dataset: Path) -> None:
@@ -231,4 +234,5 @@ def depth_disagreement_m(first: View, second: View) -> float:
     inverse = map_coordinates(1.0 / np.where(other > 0, other, np.inf).astype(np.float64), [y[seen], x[seen]], order=1)
     difference = np.abs(1.0 / inverse - moved[2, seen])
     # what is far off is hidden behind something
-    return float(np.median(difference[difference < 0.1]))
+    near = difference[difference < 0.1]
+    return float(np.median(near)) if len(near) else float("nan")
