@@ -75,7 +75,7 @@ def build_model(
 
     Args:
         recipe: what to build.
-        tokenizer: called for a preset only; gives the tokenizer that it shall have.
+        tokenizer: called for a preset only; whole models and language models bring their own.
         seed: of the initial weights.
 
     Raises:
@@ -170,7 +170,10 @@ def _compose(recipe: ModelRecipe, seed: int) -> tuple[SpatialMosaicForConditiona
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = SpatialMosaicForConditionalGeneration(config)
-    model.model.vision_tower.load_state_dict(vision.state_dict(), strict=False)  # the pooling head is left behind
+    left_out = model.model.vision_tower.load_state_dict(vision.state_dict(), strict=False)
+    if left_out.missing_keys:  # unexpected ones are the pooling head
+        name = left_out.missing_keys[0]
+        raise InputError(f"model.vision_tower {recipe.vision_tower}: {name} is missing, expected a vision transformer")
     if geometry:
         model.model.geometry_tower.load_state_dict(geometry.state_dict())
     model.model.language_model.load_state_dict(language.base_model.state_dict())

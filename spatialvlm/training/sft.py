@@ -214,14 +214,21 @@ def build_trainer(recipe: SftRecipe) -> AnswerTrainer:
     data, how = recipe.data, recipe.optimisation
     root = Path(data.root)
     tables = [QuestionTable(source, recipe.seed, root) for source in data.train]
-    with arguments.main_process_first(desc="preparing the model"):
+    with arguments.main_process_first(desc="writing what the others read"):
         folder.mkdir(parents=True, exist_ok=True)
-        model, processor = build_model(
-            recipe.model, lambda: question_tokenizer(tables, recipe.model.vocab_size, folder / "tokenizer"), recipe.seed
-        )
+        if recipe.model.preset is not None:
+            question_tokenizer(tables, recipe.model.vocab_size, folder / "tokenizer")
         (folder / "recipe.yaml").write_text(yaml.safe_dump(asdict(recipe), sort_keys=False))
+    # outside: sharded models are built by all processes together
+    model, processor = build_model(
+        recipe.model, lambda: question_tokenizer(tables, recipe.model.vocab_size, folder / "tokenizer"), recipe.seed
+    )
     _choose_attention(model, data.packing, arguments)
-    trained: Any = model if recipe.lora is None else add_lora(_with_base(model, processor, recipe), recipe.lora)
+    trained: Any = model
+    if recipe.lora is not None:
+        with arguments.main_process_first(desc="keeping the base model"):
+            _keep_base(model, processor, recipe)
+        trained = add_lora(model, recipe.lora)
     eval_items = []
     if data.eval is not None:
         table = QuestionTable(_limited(data.eval, data.eval_view_sets), recipe.seed, root)
@@ -255,17 +262,16 @@ def _choose_attention(model: PreTrainedModel, packing: Packing, arguments: Train
         model.set_attn_implementation(choice)
 
 
-def _with_base(model: PreTrainedModel, processor: ProcessorMixin, recipe: SftRecipe) -> PreTrainedModel:
-    """Keeps the model below the adapter on disk, for it cannot be used without."""
+def _keep_base(model: PreTrainedModel, processor: ProcessorMixin, recipe: SftRecipe) -> None:
+    """Keeps the model below the adapter on disk, for the adapter cannot be used without, and notes where."""
     if recipe.model.init_from is not None:
         model.name_or_path = str(resolve(recipe.model.init_from))
-        return model
+        return
     base = Path(recipe.output.folder) / "base"
     if not (base / "config.json").is_file():
         model.save_pretrained(base)
         processor.save_pretrained(base)
     model.name_or_path = str(base)
-    return model
 
 
 def run(recipe: SftRecipe) -> dict[str, float]:

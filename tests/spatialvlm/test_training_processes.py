@@ -61,8 +61,7 @@ def launch(config: str, folder: Path, recipe: Path, *overrides: str) -> list[dic
     probe.write_text(PROBE)
     environment = {
         **os.environ,
-        "ACCELERATE_USE_CPU": "true",
-        "DS_ACCELERATOR": "cpu",
+        **({"DS_ACCELERATOR": "cpu"} if config.startswith("zero") else {"ACCELERATE_USE_CPU": "true"}),
         "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONPATH": str(ROOT),
