@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -15,6 +17,11 @@ from typing import Any, Literal, cast
 import torch
 import yaml
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, ProcessorMixin, TrainingArguments
+from transformers.integrations.deepspeed import (
+    is_deepspeed_zero3_enabled,
+    set_hf_deepspeed_config,
+    unset_hf_deepspeed_config,
+)
 from transformers.trainer_utils import get_last_checkpoint
 
 from geometry_encoders.errors import InputError
@@ -214,15 +221,17 @@ def build_trainer(recipe: SftRecipe) -> AnswerTrainer:
     data, how = recipe.data, recipe.optimisation
     root = Path(data.root)
     tables = [QuestionTable(source, recipe.seed, root) for source in data.train]
+
+    def tokenizer() -> PreTrainedTokenizerFast:
+        return question_tokenizer(tables, recipe.model.vocab_size, folder / "tokenizer")
+
     with arguments.main_process_first(desc="writing what the others read"):
         folder.mkdir(parents=True, exist_ok=True)
         if recipe.model.preset is not None:
-            question_tokenizer(tables, recipe.model.vocab_size, folder / "tokenizer")
+            tokenizer()
         (folder / "recipe.yaml").write_text(yaml.safe_dump(asdict(recipe), sort_keys=False))
-    # outside: sharded models are built by all processes together
-    model, processor = build_model(
-        recipe.model, lambda: question_tokenizer(tables, recipe.model.vocab_size, folder / "tokenizer"), recipe.seed
-    )
+    with whole_models(arguments):
+        model, processor = build_model(recipe.model, tokenizer, recipe.seed)
     _choose_attention(model, data.packing, arguments)
     trained: Any = model
     if recipe.lora is not None:
@@ -245,6 +254,23 @@ def build_trainer(recipe: SftRecipe) -> AnswerTrainer:
         factor=ProgressFactor(how.schedule, how.warmup, how.floor, how.max_minutes),
         eval_items=eval_items,
     )
+
+
+@contextmanager
+def whole_models(arguments: TrainingArguments) -> Iterator[None]:
+    """Models made inside are whole in every process, under ZeRO-3 too; DeepSpeed shards them when training starts.
+
+    Sharded from birth, the parts of a composite could neither be initialised nor filled from folders.
+    """
+    if not is_deepspeed_zero3_enabled():
+        yield
+        return
+    unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        plugin = arguments.deepspeed_plugin
+        set_hf_deepspeed_config(plugin.dschf if hasattr(plugin, "dschf") else plugin.hf_ds_config)
 
 
 def _limited(source: Source, view_sets: int) -> Source:
