@@ -7,6 +7,7 @@ Here the item is tried again in a fresh process, and set aside with a reason whe
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import multiprocessing
 import signal
@@ -62,6 +63,12 @@ def _attempt(function: Callable[[Item], Result], item: Item) -> Outcome[Item, Re
         return Outcome(item, reason=f"{type(error).__name__}: {error}")
 
 
+def release_memory() -> None:
+    """Gives freed memory back to the system, so that a worker's size does not creep up with the scenes (glibc only)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _serve(connection: Connection, function: Callable[[Item], Result]) -> None:
     """Main function of a worker: items in, outcomes out, until the other end closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
@@ -71,6 +78,7 @@ def _serve(connection: Connection, function: Callable[[Item], Result]) -> None:
         except EOFError:
             return
         connection.send(_attempt(function, item))
+        release_memory()
 
 
 class _Pool(Generic[Item, Result]):

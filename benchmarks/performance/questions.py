@@ -26,6 +26,7 @@ from qa_generation.readers.base import open_reader
 from qa_generation.scene import Scene
 from qa_generation.shards import write_shard
 from qa_generation.visibility import annotate
+from qa_generation.workers import release_memory
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def main(
         for scene in _scenes(root, reader, scenes, views):
             cost = measure(scene, Path(folder), GenerationConfig(per_type=per_type))
             costs.append(cost)
+            release_memory()  # as the workers do
             print(_line(f"scene {len(costs)}", [cost]), flush=True)
     print(_line("all", costs))
     if len(costs) > 2:
