@@ -103,13 +103,20 @@ def photos(out: Path) -> list[Path]:
     return sorted((out / "rooms").glob("*/images/*.jpg"))[:3]
 
 
+def shown(command: Sequence[str]) -> str:
+    """The command as a person would type it in the repository with the environment active."""
+    text = shlex.join(command).replace(f"{ROOT}/", "")
+    text = text.replace(f"{sys.executable} -m spatialvlm.cli", "spatialvlm")
+    return text.replace(f"{sys.executable} -m accelerate.commands.launch", "accelerate launch")
+
+
 def run(stage: Stage, console: Console) -> float:
     """Runs one stage and returns its wall-clock seconds; ends the demo with the stage's status when it fails."""
     console.print(Rule(stage.title))
     if stage.done.exists():
         console.print(f"already there: {stage.done}")
         return 0.0
-    console.print("$ " + shlex.join(map(str, stage.command)), style="cyan", soft_wrap=True, highlight=False)
+    console.print("$ " + shown(stage.command), style="cyan", soft_wrap=True, highlight=False)
     start = time.perf_counter()
     status = subprocess.run(list(stage.command)).returncode
     if status:
@@ -152,7 +159,7 @@ def demo(
     command = spatialvlm("ask", out / "model", *pictures, "--question", QUESTION, "--show-thought")
     asked = Stage("Ask about photos", command, out / ".never")
     console.print(Rule(asked.title))
-    console.print("$ " + shlex.join(asked.command), style="cyan", soft_wrap=True, highlight=False)
+    console.print("$ " + shown(asked.command), style="cyan", soft_wrap=True, highlight=False)
     start = time.perf_counter()
     status = subprocess.run(asked.command).returncode
     seconds[asked.title] = time.perf_counter() - start
