@@ -18,6 +18,11 @@ def normalised(category: str) -> str:
     return " ".join([*words[:-1], _singular(words[-1])])
 
 
+def names_one_thing(category: str) -> bool:
+    """Whether an instance of this label is one object; ``books`` and ``clothes`` label heaps, which are not counted."""
+    return normalised(category) == " ".join(category.lower().replace("_", " ").replace("-", " ").split())
+
+
 def _singular(noun: str) -> str:
     if noun in _IRREGULAR:
         return _IRREGULAR[noun]
@@ -42,6 +47,8 @@ def kinship(categories: Sequence[str]) -> Bool[np.ndarray, "categories categorie
     )
 
 
-def article(noun: str) -> str:
-    """``a`` or ``an``, by the first letter."""
-    return "an" if noun[:1].lower() in "aeiou" else "a"
+def with_article(category: str) -> str:
+    """``a chair``, ``an oven``, ``books``."""
+    if not names_one_thing(category):
+        return category
+    return f"{'an' if category[:1].lower() in 'aeiou' else 'a'} {category}"

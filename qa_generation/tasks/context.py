@@ -17,7 +17,7 @@ from qa_generation.options import NumberOptions
 from qa_generation.prompts import CHOICE_TYPES, frame_name
 from qa_generation.sampling import ViewSet
 from qa_generation.scene import Scene
-from qa_generation.tasks.categories import kinship, normalised
+from qa_generation.tasks.categories import kinship, names_one_thing, normalised
 from qa_generation.tasks.relations import AXES, relation_tensor
 from qa_generation.visibility_table import VisibilityTable
 
@@ -95,6 +95,12 @@ class SceneContext:
         """Columns whose category may be asked about."""
         excluded = {normalised(category) for category in self.config.excluded_categories} | {""}
         return np.array([normalised(label) not in excluded for label in self.labels], dtype=bool)
+
+    @cached_property
+    def countable(self) -> Bool[np.ndarray, " categories"]:
+        """Categories whose instances are single objects that may be asked about."""
+        askable = (self.members_of & self.askable[None]).any(axis=1)
+        return askable & np.array([names_one_thing(category) for category in self.categories], dtype=bool)
 
     @cached_property
     def category_kin(self) -> Bool[np.ndarray, "categories categories"]:

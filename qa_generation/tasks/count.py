@@ -2,6 +2,7 @@
 
 The truth is the number of instances visible in at least one frame. A category is dropped in a set where some instance
 is neither visible in a frame nor absent from all, or where a kindred category (``office chair`` for ``chair``) shows.
+Labels of heaps (``books``) are never counted.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ def countable(context: SceneContext, facts: SetFacts) -> np.ndarray:
     members, kin = context.members_of, context.kin_of
     doubtful = (kin & (facts.seen & ~facts.shown)[None]).any(axis=1)
     disturbed = (kin & ~members & facts.seen[None]).any(axis=1)
-    count = (members & (facts.shown & context.askable)[None]).sum(axis=1)
-    return np.where(doubtful | disturbed | (count > context.config.max_count), 0, count)
+    count = (members & facts.shown[None]).sum(axis=1)
+    unfit = doubtful | disturbed | (count > context.config.max_count) | ~context.countable
+    return np.where(unfit, 0, count)
 
 
 def candidates(context: SceneContext) -> Candidates:

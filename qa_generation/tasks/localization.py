@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from qa_generation.generation_config import GenerationConfig
 from qa_generation.tasks.base import Candidate, Candidates, Draft, Mark, marks_of
-from qa_generation.tasks.categories import article
+from qa_generation.tasks.categories import with_article
 from qa_generation.tasks.context import SceneContext, SetFacts
 
 TYPE = "obj_localization_occ"
@@ -70,7 +70,7 @@ def write(candidate: Candidate, context: SceneContext, rng: np.random.Generator)
     marks = [Mark(shown_in, column, "target")]
     return Draft(
         question=(
-            f"Does {context.frame(facts, candidate.query)} show {article(category)} {category}? "
+            f"Does {context.frame(facts, candidate.query)} show {with_article(category)}? "
             "If yes, where is the centre of its 2D box?"
         ),
         answer=texts[0] if present else "No",

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from qa_generation.tasks.base import Candidate, Candidates, Draft, Mark, Task
-from qa_generation.tasks.categories import article
+from qa_generation.tasks.categories import with_article
 from qa_generation.tasks.context import SceneContext, SetFacts
 from qa_generation.tasks.relations import AXES
 
@@ -59,7 +59,7 @@ def presence_candidates(context: SceneContext) -> Candidates:
     parts = []
     for index, frame, facts in _frames(context):
         number = _in_frame(context, facts, frame)
-        found = np.flatnonzero(number >= 0)
+        found = np.flatnonzero((number >= 0) & context.countable)
         answer = np.where(number[found] > 0, PRESENT, ABSENT)
         parts.append(Candidates.of(answer, view_set=index, query=frame, category=found))
     return Candidates.join(parts)
@@ -70,7 +70,7 @@ def write_presence(candidate: Candidate, context: SceneContext, rng: np.random.G
     category = context.categories[candidate.category]
     frame = context.frame(context.sets[candidate.view_set], candidate.query)
     answer = "Yes" if candidate.answer == PRESENT else "No"
-    return _category_draft(candidate, context, f"Is there {article(category)} {category} in {frame}?", answer)
+    return _category_draft(candidate, context, f"Is there {with_article(category)} in {frame}?", answer)
 
 
 def count_candidates(context: SceneContext) -> Candidates:
@@ -78,7 +78,7 @@ def count_candidates(context: SceneContext) -> Candidates:
     parts = []
     for index, frame, facts in _frames(context):
         number = _in_frame(context, facts, frame)
-        found = np.flatnonzero((number >= 0) & (number <= MOST_IN_FRAME))
+        found = np.flatnonzero((number >= 0) & (number <= MOST_IN_FRAME) & context.countable)
         parts.append(Candidates.of(number[found], view_set=index, query=frame, category=found))
     return Candidates.join(parts)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from qa_generation.commands.generate import generate
 from qa_generation.errors import InputError, SceneError
 from qa_generation.generate import Report, generate_dataset
 from qa_generation.generation_config import GenerationConfig, load_config
@@ -185,6 +186,24 @@ def test_cli_prints_a_table_and_fails_with_one_sentence(tmp_path: Path):
     run = subprocess.run([*command, "--out", str(tmp_path / "out")], capture_output=True, text=True)
     assert run.returncode == 2 and "no such folder" in run.stderr and "Traceback" not in run.stderr
     assert len(run.stderr.strip().splitlines()) == 1
+
+
+def test_cli_makes_a_dataset_with_its_preview(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setattr("qa_generation.readers.base.open_reader", lambda name, root: RoomReader(root, count=2))
+    out = tmp_path / "out"
+    generate(tmp_path / "rooms", "synthetic", out, workers=0, per_type=2, split=["test=0.5"], preview=True)
+    printed = capsys.readouterr().out
+    assert "questions in" in printed and "obj_count_occ" in printed
+    assert (out / "preview.html").is_file() and len(list((out / "data").glob("*/*.parquet"))) == 2
+
+
+@pytest.mark.parametrize("broken, message", [(2, "no question was made"), (1, "50% of the scenes failed")])
+def test_cli_fails_when_too_little_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: int, message: str):
+    bad = frozenset(f"room_{i:04d}" for i in range(broken))
+    reader = RoomReader(tmp_path / "rooms", count=2, broken=bad)
+    monkeypatch.setattr("qa_generation.readers.base.open_reader", lambda name, root: reader)
+    with pytest.raises(SystemExit, match=message):
+        generate(tmp_path, "synthetic", tmp_path / "out", workers=0, per_type=1, max_failed=0.4)
 
 
 # --- pieces --------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from qa_generation.generation_config import GenerationConfig
 from qa_generation.tasks import TASKS, attribute, best_view, count, existence, localization, relation
 from qa_generation.tasks.base import Candidate, Draft
-from qa_generation.tasks.categories import article, same_kind
+from qa_generation.tasks.categories import same_kind, with_article
 from qa_generation.tasks.context import SceneContext
 from tests.qa_generation.hand_made import context_of, part
 
@@ -69,6 +69,10 @@ def test_kindred_names_spoil_the_count():
     assert _counts(context_of(parts, ["V.V", "V.V"])) == {"chair": 1, "lamp": 1}
 
 
+def test_heaps_are_not_counted():
+    assert _counts(context_of([part("books"), part("books"), part("glass")], ["VVV", "V.V"])) == {"glass": 1}
+
+
 def test_structure_and_crowds_are_not_counted():
     parts = [part("wall"), part("Floor"), *[part("book")] * 11]
     assert _counts(context_of(parts, ["V" * 13] * 2)) == {}
@@ -92,8 +96,9 @@ def test_same_kind(first: str, second: str, same: bool):
     assert same_kind(first, second) is same and same_kind(second, first) is same
 
 
-def test_article():
-    assert [article(noun) for noun in ("chair", "office chair", "Umbrella")] == ["a", "an", "an"]
+@pytest.mark.parametrize("noun, text", [("chair", "a chair"), ("office chair", "an office chair"), ("books", "books")])
+def test_article(noun: str, text: str):
+    assert with_article(noun) == text
 
 
 # --- best view -----------------------------------------------------------------------------------------------------
