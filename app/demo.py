@@ -105,9 +105,9 @@ def photos(out: Path) -> list[Path]:
 
 def shown(command: Sequence[str]) -> str:
     """The command as a person would type it in the repository with the environment active."""
-    text = shlex.join(command).replace(f"{ROOT}/", "")
-    text = text.replace(f"{sys.executable} -m spatialvlm.cli", "spatialvlm")
-    return text.replace(f"{sys.executable} -m accelerate.commands.launch", "accelerate launch")
+    text = shlex.join(command).replace(f"{sys.executable} -m spatialvlm.cli", "spatialvlm")
+    text = text.replace(f"{sys.executable} -m accelerate.commands.launch", "accelerate launch")
+    return text.replace(f"{ROOT}/", "")
 
 
 def run(stage: Stage, console: Console) -> float:
