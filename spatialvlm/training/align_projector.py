@@ -26,8 +26,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from geometry_encoders.errors import InputError
 from spatialvlm.training.build_model import ModelRecipe, build_model
 from spatialvlm.training.command import run_recipe_command
-from spatialvlm.training.pretrain_vision import LabelData, batch_rows, split_views
+from spatialvlm.training.pretrain_vision import batch_rows, split_views
 from spatialvlm.training.vision_labels import BACKGROUND, LabelGrid, LabelledViews, cached_labels
+from spatialvlm.training.vision_recipe import LabelData
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,12 @@ Run the same command again to go on after an interruption.
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-import torch
 import yaml
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, ProcessorMixin, TrainingArguments
 from transformers.integrations.deepspeed import (
@@ -24,139 +22,18 @@ from transformers.integrations.deepspeed import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
-from geometry_encoders.errors import InputError
 from spatialvlm.loading import resolve
 from spatialvlm.tokenizer import train_tokenizer
-from spatialvlm.training.answer_format import AnswerStyle, check_shares, prompt_texts
-from spatialvlm.training.build_model import ModelRecipe, build_model
+from spatialvlm.training.answer_format import prompt_texts
+from spatialvlm.training.build_model import build_model
 from spatialvlm.training.collator import Packing, build_collator
 from spatialvlm.training.command import run_recipe_command
 from spatialvlm.training.data import QuestionTable, Source, TrainingViewSets
 from spatialvlm.training.evaluation import evaluation_view_sets
-from spatialvlm.training.lora import LoraRecipe, add_lora
-from spatialvlm.training.schedule import ScheduleName
+from spatialvlm.training.lora import add_lora
+from spatialvlm.training.sft_recipe import SftRecipe, training_arguments
 from spatialvlm.training.shared_prefix_attention import SHARED_PREFIX
 from spatialvlm.training.trainer import AnswerTrainer, ProgressFactor
-
-
-@dataclass(frozen=True)
-class DataRecipe:
-    """Which questions are learned, and how they are written down.
-
-    Attributes:
-        root: folder that the paths of the sources start from.
-        train: sources of training questions, mixed by their weights.
-        eval: source of held-out questions; left out, nothing is evaluated.
-        questions_per_view_set: at most so many questions about the same views in one item.
-        packing: ``shared_prefix`` puts them behind one copy of the views; ``none`` gives each its own row.
-        answer_style: shares of the styles letter, words and words_then_letter.
-        eval_answer_style: the style of held-out questions.
-        eval_view_sets: so many view sets are evaluated.
-        eval_questions_per_view_set: at most so many questions of each.
-        shuffle_options: gives the options a new order every time.
-        workers: processes that prepare batches.
-        cache_gb: memory for pictures kept at the model's size, so that they are decoded once; each worker has its own.
-    """
-
-    train: tuple[Source, ...]
-    root: str = "."
-    eval: Source | None = None
-    questions_per_view_set: int = 24
-    packing: Packing = "shared_prefix"
-    answer_style: dict[str, float] = field(default_factory=lambda: {"letter": 1.0})
-    eval_answer_style: AnswerStyle = "letter"
-    eval_view_sets: int = 64
-    eval_questions_per_view_set: int = 12
-    shuffle_options: bool = True
-    workers: int = 0
-    cache_gb: float = 2.0
-
-    def __post_init__(self) -> None:
-        if not self.train:
-            raise ValueError("data.train is empty, expected at least one source")
-        if self.questions_per_view_set < 1:
-            raise ValueError(f"data.questions_per_view_set is {self.questions_per_view_set}, expected at least 1")
-        check_shares(self.answer_style, "data.answer_style")
-
-
-@dataclass(frozen=True)
-class OptimisationRecipe:
-    """How it is learned. The run ends with the first of epochs or steps, and minutes.
-
-    Attributes:
-        epochs: passes over the data, when max_steps is left out.
-        max_steps: optimiser steps.
-        max_minutes: wall-clock budget of training, over all resumed parts; the schedule then goes by the larger share.
-        batch_size: view sets per process and step.
-        accumulation: steps whose gradients are added up before the weights move.
-        learning_rate: peak of the schedule.
-        schedule: ``cosine``, ``linear`` or ``constant``.
-        warmup: share of the run with a rising rate.
-        floor: share of the peak that is left at the end.
-        weight_decay: of AdamW.
-        adam_beta2: of AdamW.
-        max_grad_norm: gradients are clipped to this norm.
-        precision: ``bf16`` computes under autocast, ``float32`` does not.
-    """
-
-    epochs: float = 1.0
-    max_steps: int | None = None
-    max_minutes: float | None = None
-    batch_size: int = 4
-    accumulation: int = 1
-    learning_rate: float = 1e-3
-    schedule: ScheduleName = "cosine"
-    warmup: float = 0.03
-    floor: float = 0.0
-    weight_decay: float = 0.0
-    adam_beta2: float = 0.999
-    max_grad_norm: float = 1.0
-    precision: Literal["bf16", "float32"] = "float32"
-
-
-@dataclass(frozen=True)
-class OutputRecipe:
-    """What is written, and when.
-
-    Attributes:
-        folder: receives the model with its processor, checkpoints, TensorBoard logs and a copy of the recipe.
-        save_steps: steps between checkpoints.
-        keep_checkpoints: only the newest stay.
-        eval_steps: steps between evaluations.
-        log_steps: steps between lines of the log.
-        resume: ``auto`` goes on from the newest checkpoint in the folder; ``never`` starts anew.
-    """
-
-    folder: str
-    save_steps: int = 500
-    keep_checkpoints: int = 2
-    eval_steps: int = 500
-    log_steps: int = 20
-    resume: Literal["auto", "never"] = "auto"
-
-
-@dataclass(frozen=True)
-class SftRecipe:
-    """Instruction tuning.
-
-    Attributes:
-        model: which model is trained.
-        data: which questions are learned.
-        output: what is written, and when.
-        optimisation: how it is learned.
-        lora: low-rank adapters on the language tower; left out, all parts that are not frozen learn.
-        seed: of new weights, the order of the data and dropout.
-        trainer: more arguments of transformers' TrainingArguments, passed on as they are.
-    """
-
-    model: ModelRecipe
-    data: DataRecipe
-    output: OutputRecipe
-    optimisation: OptimisationRecipe = field(default_factory=OptimisationRecipe)
-    lora: LoraRecipe | None = None
-    seed: int = 0
-    trainer: dict[str, Any] = field(default_factory=dict)
-
 
 TOKENIZER_RECORDS = 20_000  # more texts do not change a vocabulary of a thousand pieces
 
@@ -173,45 +50,6 @@ def question_tokenizer(tables: list[QuestionTable], vocab_size: int, folder: Pat
         for column in ("target_category", "reference_category"):
             categories.update(name for name in table.table[column].unique().to_pylist() if name)
     return train_tokenizer(texts, vocab_size, folder, [f" {name}" for name in sorted(categories)])
-
-
-def training_arguments(recipe: SftRecipe) -> TrainingArguments:
-    """The recipe in the words of transformers.
-
-    Raises:
-        InputError: for a key in ``trainer`` that TrainingArguments does not have, or a value it refuses.
-    """
-    how, output = recipe.optimisation, recipe.output
-    settings: dict[str, Any] = {
-        "output_dir": output.folder,
-        "num_train_epochs": how.epochs,
-        "max_steps": how.max_steps or -1,
-        "per_device_train_batch_size": how.batch_size,
-        "gradient_accumulation_steps": how.accumulation,
-        "learning_rate": how.learning_rate,
-        "weight_decay": how.weight_decay,
-        "adam_beta2": how.adam_beta2,
-        "max_grad_norm": how.max_grad_norm,
-        "bf16": how.precision == "bf16",
-        "logging_steps": output.log_steps,
-        "save_steps": output.save_steps,
-        "save_total_limit": output.keep_checkpoints,
-        "eval_strategy": "no" if recipe.data.eval is None else "steps",
-        "eval_steps": output.eval_steps,
-        "report_to": ["tensorboard"],
-        "dataloader_num_workers": recipe.data.workers,
-        "use_cpu": not torch.accelerator.is_available(),
-        "remove_unused_columns": False,
-        "disable_tqdm": not sys.stderr.isatty(),
-        "seed": recipe.seed,
-        "data_seed": recipe.seed,
-    }
-    try:
-        return TrainingArguments(**{**settings, **recipe.trainer})
-    except TypeError as error:
-        raise InputError(f"trainer: {error}, expected arguments of transformers.TrainingArguments") from error
-    except ValueError as error:
-        raise InputError(f"trainer: {' '.join(str(error).split())}") from error
 
 
 def build_trainer(recipe: SftRecipe) -> AnswerTrainer:

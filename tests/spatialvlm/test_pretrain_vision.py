@@ -16,18 +16,10 @@ from transformers import SiglipVisionModel
 
 from geometry_encoders.errors import InputError
 from qa_generation.readers.base import READERS
-from spatialvlm.training.pretrain_vision import (
-    LabelData,
-    Optimisation,
-    Output,
-    TowerShape,
-    VisionRecipe,
-    batch_rows,
-    pretrain,
-    split_views,
-)
+from spatialvlm.training.pretrain_vision import batch_rows, pretrain, split_views
 from spatialvlm.training.vision_head import class_weights, zoom_in
 from spatialvlm.training.vision_labels import LabelGrid, cached_labels, majority_labels
+from spatialvlm.training.vision_recipe import LabelData, Optimisation, Output, TowerShape, VisionRecipe
 from tests.spatialvlm.rendered_boxes import COLOURS, write_boxes
 
 TOWER = TowerShape(32, 8, 32, 2, 2, 64)

@@ -99,12 +99,14 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_begins_with_the_command_that_runs_it(path: Path) -> None:
     first = path.read_text().splitlines()[0]
-    assert first.startswith(("# accelerate launch ", "# spatialvlm ")) and f"recipes/{path.name}" in first
+    assert (
+        first.startswith(("# accelerate launch ", "# python -m ", "# spatialvlm ")) and f"recipes/{path.name}" in first
+    )
 
 
 @pytest.mark.parametrize("name", ["tiny_words", "tiny", "tiny_demo", "tiny_nogeometry", "lora_qwen3"])
 def test_shipped_recipes_of_instruction_tuning_are_valid(name: str) -> None:
-    from spatialvlm.training.sft import SftRecipe, training_arguments
+    from spatialvlm.training.sft_recipe import SftRecipe, training_arguments
 
     recipe = load_recipe(SftRecipe, RECIPES / f"{name}.yaml", ["optimisation.precision=float32"])
     assert training_arguments(recipe).max_grad_norm == recipe.optimisation.max_grad_norm
@@ -112,8 +114,8 @@ def test_shipped_recipes_of_instruction_tuning_are_valid(name: str) -> None:
 
 def test_the_vision_recipe_fits_the_preset() -> None:
     from spatialvlm.presets import tiny_config
-    from spatialvlm.training.pretrain_vision import VisionRecipe
     from spatialvlm.training.recipe import build
+    from spatialvlm.training.vision_recipe import VisionRecipe
 
     recipe = load_recipe(VisionRecipe, RECIPES / "vision_tiny.yaml")
     assert recipe.optimisation.max_steps * recipe.optimisation.batch_size >= 64_000
@@ -122,7 +124,7 @@ def test_the_vision_recipe_fits_the_preset() -> None:
 
 
 def test_the_twin_differs_in_geometry_only() -> None:
-    from spatialvlm.training.sft import SftRecipe
+    from spatialvlm.training.sft_recipe import SftRecipe
 
     words, twin = (load_recipe(SftRecipe, RECIPES / f"{name}.yaml") for name in ("tiny_words", "tiny_nogeometry"))
     assert (words.data, words.optimisation, words.seed) == (twin.data, twin.optimisation, twin.seed)

@@ -24,7 +24,8 @@ from geometry_encoders.reconstruction.dust3r import Dust3rConfig, Dust3rModel
 from spatialvlm.loading import load_model
 from spatialvlm.training.build_model import ModelRecipe, build_model
 from spatialvlm.training.recipe import build
-from spatialvlm.training.sft import SftRecipe, run
+from spatialvlm.training.sft import run
+from spatialvlm.training.sft_recipe import SftRecipe
 from tests.spatialvlm.small_questions import small_tokenizer, write_question_set
 
 VISION = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}

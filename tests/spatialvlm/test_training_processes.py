@@ -25,7 +25,8 @@ PROBE = """
 import json, sys
 from pathlib import Path
 from spatialvlm.training.recipe import load_recipe
-from spatialvlm.training.sft import SftRecipe, build_trainer, run
+from spatialvlm.training.sft import build_trainer, run
+from spatialvlm.training.sft_recipe import SftRecipe
 import spatialvlm.training.sft as sft
 
 def build(recipe):
@@ -94,7 +95,8 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory, questions: Path) -> 
 
 def test_two_processes_equal_one_with_twice_the_batch(two_processes: Path, questions: Path, tmp_path: Path) -> None:
     from spatialvlm.training.recipe import load_recipe
-    from spatialvlm.training.sft import SftRecipe, run
+    from spatialvlm.training.sft import run
+    from spatialvlm.training.sft_recipe import SftRecipe
 
     path = write_recipe(tmp_path, questions)
     run(load_recipe(SftRecipe, path, ["optimisation.batch_size=2"]))

@@ -19,7 +19,8 @@ from spatialvlm.training.command import run_recipe_command
 from spatialvlm.training.lora import merge_adapter
 from spatialvlm.training.recipe import load_recipe
 from spatialvlm.training.schedule import learning_rate_factor, progress
-from spatialvlm.training.sft import SftRecipe, build_trainer, run
+from spatialvlm.training.sft import build_trainer, run
+from spatialvlm.training.sft_recipe import SftRecipe
 from tests.spatialvlm.small_questions import write_question_set
 
 
