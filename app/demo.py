@@ -127,21 +127,12 @@ def run(stage: Stage, console: Console) -> float:
     return time.perf_counter() - start
 
 
-def summary(seconds: dict[str, float], out: Path) -> Table:
-    """Where the time went and where everything lies."""
+def summary(seconds: dict[str, float]) -> Table:
+    """Where the time went."""
     table = Table("stage", "seconds", title="Where the time went")
     for title, value in seconds.items():
         table.add_row(title, f"{value:.0f}" if value else "already there")
     table.add_row("all", f"{sum(seconds.values()):.0f}", style="bold")
-    table.caption = "\n".join(
-        [
-            f"rooms            {out / 'rooms'}",
-            f"questions        {out / 'questions'}  (look at preview.html)",
-            f"fine-tuned model {out / 'model'}",
-            f"report           {out / 'after/report.html'}",
-        ]
-    )
-    table.caption_justify = "left"
     return table
 
 
@@ -164,7 +155,14 @@ def demo(
     status = subprocess.run(asked.command).returncode
     seconds[asked.title] = time.perf_counter() - start
     console.print(Rule())
-    console.print(summary(seconds, out))
+    console.print(summary(seconds))
+    for what, path in {
+        "rooms": out / "rooms",
+        "questions": out / "questions/preview.html",
+        "fine-tuned model": out / "model",
+        "report": out / "after/report.html",
+    }.items():
+        console.print(f"{what:17} {path}", soft_wrap=True, highlight=False)
     raise typer.Exit(status)
 
 

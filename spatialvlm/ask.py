@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -84,8 +85,12 @@ def ask(
 
     check_request(len(images or []), question, option or [])
     photos = [load_photo(path) for path in images or []]
+    from transformers.utils import logging
+
     from spatialvlm.loading import load_model
 
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
     loaded, processor = load_model(model)
     reply = answer(loaded, processor, photos, question, option or [])
     if reply.thought and (show_thought or not reply.text):
