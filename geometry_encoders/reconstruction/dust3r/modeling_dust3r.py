@@ -219,7 +219,7 @@ class Dust3rModel(PreTrainedModel, GeometryEncoder):
         """
         mask = None if view_mask is None else view_mask.to(torch.bool)
         batch, views, _, height, width = pixel_values.shape
-        pixel_values = _zero_padding(pixel_values, mask)
+        pixel_values = zero_padding(pixel_values, mask)
         tokens, positions = self.encode(pixel_values.flatten(0, 1))
         pairs = AnchoredPairs(batch, views, mask, tokens.device)
         layers1, layers2 = self.decode(
@@ -228,14 +228,14 @@ class Dust3rModel(PreTrainedModel, GeometryEncoder):
         own = [layer.index_select(0, pairs.own) for layer in layers1]
         patch_tokens = pairs.join(own[-1], layers2[-1])
         output = GeometryOutput(
-            patch_tokens=_zero_padding(patch_tokens, mask),
+            patch_tokens=zero_padding(patch_tokens, mask),
             grid=(height // self.patch_size, width // self.patch_size),
         )
         if with_pointmaps:
             points1, confidence1 = self.pointmap(1, own, (height, width), pixels)
             points2, confidence2 = self.pointmap(2, layers2, (height, width), pixels)
-            output.pointmaps = _zero_padding(pairs.join(points1, points2), mask)
-            output.confidence = _zero_padding(pairs.join(confidence1, confidence2), mask)
+            output.pointmaps = zero_padding(pairs.join(points1, points2), mask)
+            output.confidence = zero_padding(pairs.join(confidence1, confidence2), mask)
         return output
 
     def forward(
@@ -257,6 +257,6 @@ def true_shape_of(view: Mapping[str, Any]) -> Int[Tensor, "batch 2"]:
     return torch.tensor(image.shape[-2:]).expand(len(image), 2) if shape is None else torch.as_tensor(shape)
 
 
-def _zero_padding(values: Tensor, mask: Bool[Tensor, "batch views"] | None) -> Float[Tensor, "batch views ..."]:
+def zero_padding(values: Tensor, mask: Bool[Tensor, "batch views"] | None) -> Float[Tensor, "batch views ..."]:
     """``values`` with zeros in padded views; unlike a product this also removes what is not finite."""
     return values if mask is None else torch.where(mask.view(*mask.shape, *[1] * (values.ndim - 2)), values, 0.0)
