@@ -1,0 +1,1 @@
+"""Training of DUSt3R and Spann3R on posed RGB-D scenes."""
