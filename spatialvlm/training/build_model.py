@@ -35,8 +35,8 @@ class ModelRecipe:
         preset: ``tiny``, untrained; its tokenizer is trained on the questions.
         init_from: folder of a whole model with its processor to go on from.
         language_model: folder or hub name of a causal language model to put behind the towers.
-        vision_tower: folder or hub name of a vision transformer, for ``preset`` and ``language_model``.
-        geometry_tower: folder of a geometry encoder, for ``preset`` and ``language_model``.
+        vision_tower: folder or hub name of a vision transformer; in a preset or a whole model it replaces the weights.
+        geometry_tower: folder of a geometry encoder; likewise.
         fusion: how geometry enters the visual tokens; left out, the preset's own or cross_attention; ``none`` for none.
         frozen: parts that do not learn, of vision_tower, geometry_tower, fusion, projector and language_model.
         vocab_size: upper bound for the tokenizer of a preset.
@@ -64,8 +64,8 @@ class ModelRecipe:
         if len(given) != 1:
             found = " and ".join(f"model.{name}" for name in given) or "none"
             raise ValueError(f"{found} is given, expected exactly one of preset, init_from and language_model in model")
-        if self.init_from is not None and (self.vision_tower or self.geometry_tower or self.fusion):
-            raise ValueError("model.init_from is a whole model, expected no vision_tower, geometry_tower or fusion")
+        if self.init_from is not None and self.fusion:
+            raise ValueError("model.init_from is a whole model, expected no fusion")
 
 
 def build_model(
@@ -83,21 +83,30 @@ def build_model(
     """
     if recipe.init_from is not None:
         model, processor = load_model(recipe.init_from, dtype=torch.float32, device="cpu")
+        _replace_towers(model, recipe)
     elif recipe.preset is not None:
         fusion = recipe.fusion or "add"
         if fusion == "none" and recipe.geometry_tower is not None:
             raise InputError("model.geometry_tower is given but model.fusion is 'none', expected no geometry tower")
         model, processor = build_tiny(tokenizer(), fusion, seed)
-        for name in ("vision_tower", "geometry_tower"):
-            path = getattr(recipe, name)
-            if path is not None:
-                load_tower(getattr(model.model, name), path, f"model.{name}")
+        _replace_towers(model, recipe)
     else:
         model, processor = _compose(recipe, seed)
     if recipe.activation_checkpointing:
         model.gradient_checkpointing_enable()
     freeze(model, recipe.frozen)
     return model.train(), processor
+
+
+def _replace_towers(model: PreTrainedModel, recipe: ModelRecipe) -> None:
+    for name in ("vision_tower", "geometry_tower"):
+        folder = getattr(recipe, name)
+        if folder is None:
+            continue
+        tower = getattr(model.base_model, name, None)
+        if tower is None:
+            raise InputError(f"model.{name} is {folder}, expected none: the model has no such tower")
+        load_tower(tower, folder, f"model.{name}")
 
 
 def freeze(model: PreTrainedModel, parts: tuple[str, ...]) -> None:

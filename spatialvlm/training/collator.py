@@ -84,11 +84,13 @@ class PackedCollator:
     """One row per view set with all its questions behind the shared views (`spatialvlm.training.packing`).
 
     It wants a processor that gives every view the same number of tokens. Pictures are kept at the model's size, up to
-    ``cache_gb``, for they come back every epoch.
+    ``cache_gb``, for they come back every epoch. With ``name_views`` the batch also says which they are
+    (``view_keys``), for a `TowerCache`.
     """
 
-    def __init__(self, processor: SpatialMosaicProcessor, cache_gb: float = 0.0) -> None:
+    def __init__(self, processor: SpatialMosaicProcessor, cache_gb: float = 0.0, name_views: bool = False) -> None:
         self.processor = processor
+        self.name_views = name_views
         self.tokenizer = processor.tokenizer
         self._resized: dict[Path, UInt8[Tensor, "3 height width"]] = {}
         self._room_bytes = int(cache_gb * 1e9)
@@ -99,7 +101,14 @@ class PackedCollator:
         views = self.processor.image_processor(resized, do_resize=False, return_tensors="pt")["pixel_values"]
         num_views = torch.tensor([len(item.image_paths) for item in items])
         rows = [self.tokenise(len(item.image_paths), item.labels, item.exchanges) for item in items]
-        return {"pixel_values": views, "num_views": num_views, **pack(rows, self.tokenizer.pad_token_id)}
+        keys = [tuple(map(str, item.image_paths)) for item in items]
+        packed = pack(rows, self.tokenizer.pad_token_id)
+        return {
+            "pixel_values": views,
+            "num_views": num_views,
+            **packed,
+            **({"view_keys": keys} if self.name_views else {}),
+        }
 
     def _resize(self, path: Path) -> UInt8[Tensor, "3 height width"]:
         """The picture at the model's size, from memory where it is there."""
@@ -145,7 +154,9 @@ class PackedCollator:
         return TokenisedExchange(tuple(out_ids[:last]), tuple(out_answered[:last]))
 
 
-def build_collator(processor: ProcessorMixin, packing: Packing, cache_gb: float = 0.0) -> Collator:
+def build_collator(
+    processor: ProcessorMixin, packing: Packing, cache_gb: float = 0.0, name_views: bool = False
+) -> Collator:
     """The collator of that name.
 
     Raises:
@@ -156,4 +167,4 @@ def build_collator(processor: ProcessorMixin, packing: Packing, cache_gb: float 
     if not isinstance(processor, SpatialMosaicProcessor):
         name = type(processor).__name__
         raise InputError(f"data.packing is {packing!r}, expected 'none' for {name}: its views may vary in length")
-    return PackedCollator(processor, cache_gb)
+    return PackedCollator(processor, cache_gb, name_views)

@@ -46,6 +46,7 @@ def score_answers(
 ) -> ScoredAnswers:
     """Teacher-forced scores of all answers."""
     batch = send_to_device(collator(items), device)
+    batch.pop("view_keys", None)
     shift_labels = batch["shift_labels"]
     logits = model(**batch).logits.float()
     learned = shift_labels != IGNORED

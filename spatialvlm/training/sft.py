@@ -33,6 +33,7 @@ from spatialvlm.training.evaluation import evaluation_view_sets
 from spatialvlm.training.lora import add_lora
 from spatialvlm.training.sft_recipe import SftRecipe, training_arguments
 from spatialvlm.training.shared_prefix_attention import SHARED_PREFIX
+from spatialvlm.training.tower_cache import TowerCache
 from spatialvlm.training.trainer import AnswerTrainer, ProgressFactor
 
 TOKENIZER_RECORDS = 20_000  # more texts do not change a vocabulary of a thousand pieces
@@ -83,7 +84,7 @@ def build_trainer(recipe: SftRecipe) -> AnswerTrainer:
     return AnswerTrainer(
         model=trained,
         args=arguments,
-        data_collator=build_collator(processor, data.packing, data.cache_gb),
+        data_collator=build_collator(processor, data.packing, data.cache_gb, name_views=data.tower_cache_gb > 0),
         train_dataset=TrainingViewSets(
             tables, data.questions_per_view_set, data.answer_style, recipe.seed, data.shuffle_options
         ),
@@ -91,6 +92,7 @@ def build_trainer(recipe: SftRecipe) -> AnswerTrainer:
         processing_class=processor,
         factor=ProgressFactor(how.schedule, how.warmup, how.floor, how.max_minutes),
         eval_items=eval_items,
+        tower_cache=TowerCache(model.base_model, data.tower_cache_gb) if data.tower_cache_gb else None,
     )
 
 

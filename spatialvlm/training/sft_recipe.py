@@ -35,6 +35,8 @@ class DataRecipe:
         shuffle_options: gives the options a new order every time.
         workers: processes that prepare batches.
         cache_gb: memory for pictures kept at the model's size, so that they are decoded once; each worker has its own.
+        tower_cache_gb: memory for what frozen towers say about each set of views, on the training device; 0 computes it
+            anew every time. Needs shared_prefix and a model whose weights are whole in every process.
     """
 
     train: tuple[Source, ...]
@@ -49,6 +51,7 @@ class DataRecipe:
     shuffle_options: bool = True
     workers: int = 0
     cache_gb: float = 2.0
+    tower_cache_gb: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.train:
@@ -56,6 +59,10 @@ class DataRecipe:
         if self.questions_per_view_set < 1:
             raise ValueError(f"data.questions_per_view_set is {self.questions_per_view_set}, expected at least 1")
         check_shares(self.answer_style, "data.answer_style")
+        if self.tower_cache_gb < 0 or (self.tower_cache_gb and self.packing != "shared_prefix"):
+            raise ValueError(
+                f"data.tower_cache_gb is {self.tower_cache_gb}, expected 0 unless packing is shared_prefix"
+            )
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,14 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
+from geometry_encoders.errors import InputError
 from spatialvlm.training.collator import Collator
 from spatialvlm.training.data import TrainingViewSets, ViewSet
 from spatialvlm.training.evaluation import answer_accuracy
 from spatialvlm.training.schedule import ScheduleName, learning_rate_factor, progress
+from spatialvlm.training.tower_cache import TowerCache
 
 
 class ProgressFactor:
@@ -81,8 +84,18 @@ class EpochOfData(TrainerCallback):
 class AnswerTrainer(Trainer):
     """Trains on packed or plain batches of questions and evaluates by answer accuracy."""
 
-    def __init__(self, *args: Any, factor: ProgressFactor, eval_items: Sequence[ViewSet], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        factor: ProgressFactor,
+        eval_items: Sequence[ViewSet],
+        tower_cache: TowerCache | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.tower_cache = tower_cache
+        if tower_cache is not None and is_deepspeed_zero3_enabled():
+            raise InputError("data.tower_cache_gb is not 0, expected 0 under ZeRO-3: its towers are never whole")
         self.factor = factor
         self.eval_items = eval_items
         self.add_callback(TimeBudget(factor))
@@ -105,6 +118,10 @@ class AnswerTrainer(Trainer):
             per_row = blocks // inputs["block_length"] if blocks else 1
             self._counted["questions"] += inputs["input_ids"].shape[0] * per_row
             self._counted["tokens"] += inputs["input_ids"].numel()
+        if self.tower_cache is not None and "view_keys" in inputs:
+            views = (inputs.pop("view_keys"), inputs.pop("pixel_values"), inputs.pop("num_views"))
+            with self.accelerator.autocast():
+                inputs["mm_encoder_outputs"] = {"image": self.tower_cache.view_features(*views)}
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
