@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -11,6 +10,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from geometry_encoders.errors import InputError
+from geometry_encoders.reconstruction.opencv import load_opencv
 
 MIN_POINTS = 4
 FOCAL_CANDIDATES = 21
@@ -115,7 +115,7 @@ def _ransac(
     sqpnp: bool,
 ) -> tuple[ndarray, ndarray] | None:
     """world_to_camera and the numbers of the inliers."""
-    cv2 = _opencv()
+    cv2 = load_opencv()
     try:
         found, rotation, translation, inliers = cv2.solvePnPRansac(
             points,
@@ -136,12 +136,3 @@ def _ransac(
     world_to_camera[:3, 3] = translation[:, 0]
     return world_to_camera, inliers[:, 0]
 
-
-def _opencv() -> ModuleType:
-    try:
-        import cv2
-    except ImportError as error:
-        raise ImportError(
-            "camera poses from points need OpenCV; install it with: pip install 'spatialvlm[reconstruction]'"
-        ) from error
-    return cv2
