@@ -104,7 +104,8 @@ def _intrinsics_of_first(points: ndarray, confidence: ndarray, name: str, compat
 def _pixels_for_pose(points: ndarray, confidence: ndarray, compat: bool) -> tuple[ndarray, ndarray]:
     """Rows and columns of the pixels that PnP gets."""
     if compat:
-        return np.nonzero(np.ones_like(confidence))
+        rows, columns = np.nonzero(np.ones_like(confidence))
+        return rows, columns
     usable = (confidence > 0) & np.isfinite(points).all(-1)
     if usable.any():
         usable &= confidence >= np.median(confidence[usable])

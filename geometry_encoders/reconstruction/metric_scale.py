@@ -103,7 +103,7 @@ def align_to_poses(
     source = _tripods(ours, reach)
     target = _tripods(known, reach * scale)
     fit = fit_similarity_robust(source, target)
-    agrees = fit.inliers.reshape(-1, len(ours)).all(axis=0)
+    agrees = np.asarray(fit.inliers.reshape(-1, len(ours)).all(axis=0))
     return transform(result, fit.similarity, metric=True), agrees
 
 
