@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,11 +17,15 @@ from geometry_encoders.interface import GeometryEncoder, GeometryOutput
 from geometry_encoders.reconstruction.dust3r.blocks import EncoderBlock
 from geometry_encoders.reconstruction.dust3r.modeling_dust3r import EVERY_PIXEL, Dust3rModel, PixelGrid, zero_padding
 from geometry_encoders.reconstruction.dust3r.patch_embed import PatchEmbedDust3R
+from geometry_encoders.reconstruction.low_precision import low_precision_copy, resolve_dtype, shared_copy, weights_key
 from geometry_encoders.reconstruction.spann3r.configuration_spann3r import Spann3rConfig
-from geometry_encoders.reconstruction.spann3r.frames import check_frames
+from geometry_encoders.reconstruction.spann3r.fragments import reconstruct_in_fragments
+from geometry_encoders.reconstruction.spann3r.frames import as_frames, check_frames
 from geometry_encoders.reconstruction.spann3r.last_steps import LastSteps
 from geometry_encoders.reconstruction.spann3r.memory import SpatialMemory
 from geometry_encoders.reconstruction.spann3r.memory_options import MemoryConfig
+from geometry_encoders.reconstruction.spann3r.offline import reconstruct_offline
+from geometry_encoders.reconstruction.spann3r.online import SequenceReconstruction, reconstruct_online
 from geometry_encoders.reconstruction.spann3r.sequence import SequencePass, Tokens
 from geometry_encoders.reconstruction.spann3r.stream import Spann3rStream
 
@@ -74,6 +78,7 @@ class Spann3rModel(PreTrainedModel, GeometryEncoder):
         self.value_encoder = nn.ModuleList(EncoderBlock(*block) for _ in range(config.value_encoder_depth))
         self.value_norm = nn.LayerNorm(dim, eps=config.layer_norm_eps)
         self.value_out = nn.Linear(dim, dim)
+        self._fast: tuple[Any, Spann3rModel] | None = None
         self.post_init()
 
     @property
@@ -128,12 +133,73 @@ class Spann3rModel(PreTrainedModel, GeometryEncoder):
         """The memory settings of the configuration with some changed; raises `InputError` for unknown names."""
         return self.config.memory_config.changed(changes)
 
-    def stream(self, **memory: Any) -> Spann3rStream:
+    def stream(self, dtype: torch.dtype | str = "auto", **memory: Any) -> Spann3rStream:
         """A reconstruction that takes frames one at a time; ``memory`` changes single settings of the memory.
 
-        Example: ``stream = model.stream(long_mem_tokens=2000); output = stream.push(frame)``.
+        Example: ``stream = model.stream(long_mem_tokens=2000); output = stream.push(frame)``. See `for_inference` for
+        ``dtype``.
         """
-        return Spann3rStream(self, self.memory_options(memory))
+        return Spann3rStream(self.for_inference(dtype), self.memory_options(memory))
+
+    def reconstruct(
+        self,
+        images: Sequence[Any] | Tensor,
+        order: str = "online",
+        *,
+        restart_every: int | None = None,
+        overlap: int = 3,
+        dtype: torch.dtype | str = "auto",
+        chunk_frames: int = 4,
+        progress: bool = False,
+        **memory: Any,
+    ) -> SequenceReconstruction:
+        """Pointmaps of all images in one common frame.
+
+        Args:
+            images: (views, 3, height, width) in -1..1, or a sequence as `as_frames` takes it; sides multiples of 16.
+            order: ``online`` takes the images as they come; ``offline`` starts with the pair the network is surest of
+                and goes on with the image that fits best, for unordered photos (time grows with their square).
+            restart_every: frames after which the memory starts anew, fragments being joined by a similarity; None =
+                one pass. Only online.
+            overlap: frames that neighbouring fragments share.
+            dtype: see `for_inference`.
+            chunk_frames: frames that are encoded, or pairs that are decoded, at a time.
+            progress: show a bar when stderr is a terminal.
+            memory: changes single settings of the memory, see `MemoryConfig`.
+
+        Raises:
+            InputError: images that cannot be used, or options that do not exist.
+        """
+        frames, options = as_frames(images, self.patch_size), self.memory_options(memory)
+        if order not in ("online", "offline"):
+            raise InputError(f"order {order!r}: expected 'online' or 'offline'")
+        if chunk_frames < 1:
+            raise InputError(f"chunk_frames is {chunk_frames}, expected at least 1")
+        model = self.for_inference(dtype)
+        if order == "offline":
+            if restart_every is not None:
+                raise InputError("restart_every with order 'offline': expected it with 'online' only")
+            return reconstruct_offline(model, frames, options, chunk_frames, progress)
+        if restart_every is None:
+            return reconstruct_online(model, frames, options, chunk_frames, progress)
+        return reconstruct_in_fragments(model, frames, options, chunk_frames, progress, restart_every, overlap)
+
+    def for_inference(self, dtype: torch.dtype | str = "auto") -> Spann3rModel:
+        """The model that `stream` and `reconstruct` run: in evaluation mode, where it pays with 16-bit matrices.
+
+        Args:
+            dtype: ``auto`` = bfloat16 where the device is faster with it and the network wide (the published size
+                is), else float32; or ``float32``, ``bfloat16``, ``float16``. The copy shares all other tensors with
+                this model and is kept until a weight changes.
+        """
+        wanted = resolve_dtype(dtype, self.device, self.config.enc_embed_dim)
+        if self.dtype != torch.float32 or wanted == torch.float32:
+            return shared_copy(self).eval() if self.training else self
+        key = (wanted, weights_key(self))
+        if self._fast is None or self._fast[0] != key:
+            self._fast = None  # not copied along
+            self._fast = key, low_precision_copy(self, wanted, ("dust3r.downstream_head1", "dust3r.downstream_head2"))
+        return self._fast[1]
 
     # ---- whole sequences ---------------------------------------------------------------------------------------------
 
@@ -169,8 +235,11 @@ class Spann3rModel(PreTrainedModel, GeometryEncoder):
 
         A view's outputs come from the step in which it is the reference, those of a sample's last view from the step
         in which it is the target; a view that is alone is paired with itself. ``patch_tokens`` are the last decoder
-        layer after ``dec_norm`` of that step. Real views must come first in ``view_mask``. ``pixels`` selects rows and
-        columns of the pointmaps. Samples never mix: similarity is decided per sample even with ``compat``.
+        layer after ``dec_norm`` of that step. ``camera_tokens`` are the mean over patches of the last decoder layer of
+        the step in which the view is the target, where its place among the earlier views is found (the network has no
+        learned camera token); the first view's is the mean of its patch tokens. Real views must come first in
+        ``view_mask``. ``pixels`` selects rows and columns of the pointmaps. Samples never mix: similarity is decided
+        per sample even with ``compat``.
 
         Raises:
             InputError: sides that are no multiples of the patch size, or real views with values that are not finite.
@@ -184,20 +253,24 @@ class Spann3rModel(PreTrainedModel, GeometryEncoder):
         run = self.new_pass((height, width), replace(self.config.memory_config, compat=False))
         ends = LastSteps(batch, views, mask, tokens.device)
         run.start(tokens[:, 0])
-        left_tokens, left_maps = [], []
+        left_tokens, right_tokens, left_maps = [], [], []
         for k in range(ends.steps):
             target = ends.target(k, tokens)
             step = run.decode(run.fuse(), target, positions[:1])
             is_last = k == ends.steps - 1
             ends.keep_right(k, step.layers2)
             left_tokens.append(step.layers1[-1])
+            right_tokens.append(step.layers2[-1])
             if with_pointmaps or not is_last:
                 left_maps.append(run.reference_pointmap(step))
             if not is_last:
                 run.remember(step, left_maps[-1][0])
                 run.advance(step, target)
+        seen_as = [left_tokens[0], *right_tokens][:views]
+        camera_tokens = torch.stack([tokens.mean(dim=1, keepdim=True) for tokens in seen_as], dim=1)
         output = GeometryOutput(
             patch_tokens=zero_padding(ends.join(left_tokens, ends.right_layers[-1]), mask),
+            camera_tokens=zero_padding(camera_tokens, mask),
             grid=(height // self.patch_size, width // self.patch_size),
         )
         if with_pointmaps:

@@ -39,6 +39,7 @@ class Spann3rStream:
         self._options = options
         self._pass: SequencePass | None = None
         self._batch = 0
+        self._target_tokens: Tensor | None = None  # of the last frame, as a target
 
     @property
     def frames_in_memory(self) -> int:
@@ -54,7 +55,7 @@ class Spann3rStream:
 
     @torch.inference_mode()
     def push(self, frame: Float[Tensor, "batch 3 height width"] | Float[Tensor, "3 height width"]) -> GeometryOutput:
-        """Points, confidence and patch tokens of the frame, as (batch, 1, ...).
+        """Points, confidence and tokens of the frame, as (batch, 1, ...); see `encode_views` for the tokens.
 
         Raises:
             InputError: sides that are no multiples of the patch size, values that are not finite, or another shape
@@ -75,17 +76,20 @@ class Spann3rStream:
         if self._pass.reference is None:
             self._pass.start(tokens)
             step = self._pass.decode(tokens, tokens, positions)
-            return self._output(step.layers1[-1], self._pass.reference_pointmap(step))
+            return self._output(step.layers1[-1], step.layers1[-1], self._pass.reference_pointmap(step))
         step, pointmap = self._pass.follow(tokens, positions)
-        self.settled = self._output(step.layers1[-1], pointmap)
-        return self._output(step.layers2[-1], self._pass.target_pointmap(step))
+        seen_as = step.layers1[-1] if self._target_tokens is None else self._target_tokens
+        self.settled = self._output(step.layers1[-1], seen_as, pointmap)
+        self._target_tokens = step.layers2[-1]
+        return self._output(step.layers2[-1], step.layers2[-1], self._pass.target_pointmap(step))
 
-    def _output(self, patch_tokens: Tensor, pointmap: Pointmap) -> GeometryOutput:
+    def _output(self, patch_tokens: Tensor, camera_tokens: Tensor, pointmap: Pointmap) -> GeometryOutput:
         assert self._pass is not None
         size = self.model.patch_size
         return GeometryOutput(
             pointmaps=pointmap[0].unsqueeze(1),
             confidence=pointmap[1].unsqueeze(1),
             patch_tokens=patch_tokens.unsqueeze(1),
+            camera_tokens=camera_tokens.mean(dim=1, keepdim=True).unsqueeze(1),
             grid=(self._pass.shape[0] // size, self._pass.shape[1] // size),
         )
