@@ -43,12 +43,17 @@ class AlignmentParameters(nn.Module):
     """Free numbers of a scene: one rigid camera, focal length and depth map per view, one similarity per pair."""
 
     def __init__(
-        self, sizes: Sequence[tuple[int, int]], edges: int, focal_break: float, base_scale: float | None
+        self,
+        sizes: Sequence[tuple[int, int]],
+        edges: int,
+        focal_break: float,
+        base_scale: float | None,
+        compat: bool = False,
     ) -> None:
         """All zero until the setters are called; without ``base_scale`` the scales of pairs are not normalised."""
         super().__init__()
         views = len(sizes)
-        self.focal_break, self.base_scale = focal_break, base_scale
+        self.focal_break, self.base_scale, self.compat = focal_break, base_scale, compat
         self.pw_poses = nn.Parameter(torch.zeros(edges, 8))
         self.pw_adaptors = nn.Parameter(torch.zeros(edges, 2))
         self.im_depthmaps = nn.ParameterList(torch.zeros(height * width) for height, width in sizes)
@@ -89,7 +94,7 @@ class AlignmentParameters(nn.Module):
         focals = (self.im_focals / self.focal_break).exp()
         return Cameras(
             rotations=rotation_from_quaternion(self.im_poses[:, :4]),
-            centres=decode_translation(self.im_poses[:, 4:]),
+            centres=decode_translation(self.im_poses[:, 4:], self.compat),
             focals=torch.cat([focals, focals * self.aspects], dim=1),
             principal_points=self.middles + PRINCIPAL_POINT_BREAK * self.im_pp,
         )
@@ -104,7 +109,7 @@ class AlignmentParameters(nn.Module):
         """The pairs' transforms as they stand: scale * (rotation @ (stretch * x) + translation)."""
         scales = self.pw_poses[:, 7].exp() * self.norm_factor()
         rotations = rotation_from_quaternion(self.pw_poses[:, :4])
-        offsets = scales[:, None] * decode_translation(self.pw_poses[:, 4:7])
+        offsets = scales[:, None] * decode_translation(self.pw_poses[:, 4:7], self.compat)
         stretch = torch.cat([self.pw_adaptors[:, :1], self.pw_adaptors], dim=1)  # across, across, along
         stretch = ((stretch - stretch.mean(dim=1, keepdim=True)) / PAIRWISE_BREAK).exp()
         return PairTransforms(scales[:, None, None] * rotations * stretch[:, None], offsets)
@@ -128,9 +133,11 @@ def encode_translation(translation: Float[ndarray, "3"]) -> Float[ndarray, "3"]:
     return np.sign(translation) * np.log1p(np.abs(translation))
 
 
-def decode_translation(code: Float[Tensor, "... 3"]) -> Float[Tensor, "... 3"]:
-    """The inverse of `encode_translation`."""
-    return code.sign() * code.abs().expm1()
+def decode_translation(code: Float[Tensor, "... 3"], compat: bool = False) -> Float[Tensor, "... 3"]:
+    """The inverse of `encode_translation`; with ``compat`` its derivative at exactly 0 is 0 instead of 1."""
+    if compat:
+        return code.sign() * code.abs().expm1()
+    return torch.where(code < 0, -torch.expm1(-code), torch.expm1(code))
 
 
 def rotation_from_quaternion(quaternion: Float[Tensor, "n 4"]) -> Float[Tensor, "n 3 3"]:

@@ -50,7 +50,7 @@ def encode_start(graph: PairGraph, config: AlignmentConfig, known: KnownCameras,
     """The start as parameters."""
     views = range(len(graph))
     base_scale = None if len(known.camera_to_world) > 1 else config.base_scale
-    parameters = AlignmentParameters(graph.sizes, len(graph.edges), config.focal_break, base_scale)
+    parameters = AlignmentParameters(graph.sizes, len(graph.edges), config.focal_break, base_scale, config.compat)
     middles = np.array([known.principal_point(view, *graph.sizes[view]) for view in views])
     aspects = np.array([known.aspect(view) for view in views])
     parameters.set_cameras(start.camera_to_world, start.focals, middles, aspects)
