@@ -92,6 +92,7 @@ def build_trainer(recipe: SftRecipe) -> AnswerTrainer:
         processing_class=processor,
         factor=ProgressFactor(how.schedule, how.warmup, how.floor, how.max_minutes),
         eval_items=eval_items,
+        use_muon=how.optimizer == "muon",
         tower_cache=TowerCache(model.base_model, data.tower_cache_gb) if data.tower_cache_gb else None,
     )
 

@@ -75,6 +75,7 @@ class OptimisationRecipe:
         max_minutes: wall-clock budget of training, over all resumed parts; the schedule then goes by the larger share.
         batch_size: view sets per process and step.
         accumulation: steps whose gradients are added up before the weights move.
+        optimizer: ``adamw``, or ``muon`` (`spatialvlm.training.muon`), which learns faster; not with DeepSpeed.
         learning_rate: peak of the schedule.
         schedule: ``cosine``, ``linear`` or ``constant``.
         warmup: share of the run with a rising rate.
@@ -90,6 +91,7 @@ class OptimisationRecipe:
     max_minutes: float | None = None
     batch_size: int = 4
     accumulation: int = 1
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 1e-3
     schedule: ScheduleName = "cosine"
     warmup: float = 0.03

@@ -11,13 +11,14 @@ from accelerate.utils import broadcast
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from geometry_encoders.errors import InputError
 from spatialvlm.training.collator import Collator
 from spatialvlm.training.data import TrainingViewSets, ViewSet
 from spatialvlm.training.evaluation import answer_accuracy
+from spatialvlm.training.muon import MuonWithAdamW
 from spatialvlm.training.schedule import ScheduleName, learning_rate_factor, progress
 from spatialvlm.training.tower_cache import TowerCache
 
@@ -90,10 +91,14 @@ class AnswerTrainer(Trainer):
         factor: ProgressFactor,
         eval_items: Sequence[ViewSet],
         tower_cache: TowerCache | None = None,
+        use_muon: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.tower_cache = tower_cache
+        self.use_muon = use_muon
+        if use_muon and self.is_deepspeed_enabled:
+            raise InputError("optimisation.optimizer is 'muon', expected 'adamw' with DeepSpeed, which shards matrices")
         if tower_cache is not None and is_deepspeed_zero3_enabled():
             raise InputError("data.tower_cache_gb is not 0, expected 0 under ZeRO-3: its towers are never whole")
         self.factor = factor
@@ -102,6 +107,16 @@ class AnswerTrainer(Trainer):
         self.add_callback(EpochOfData(cast(TrainingViewSets, self.train_dataset)))
         self._counted = {"questions": 0, "tokens": 0}
         self._counted_since_s = time.monotonic()
+
+    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
+        """Muon where the recipe asks for it, else what transformers makes of the arguments."""
+        if self.optimizer is None and self.use_muon:
+            how, whole = self.args, cast(PreTrainedModel, self.model)
+            heads = [head for head in [whole.get_output_embeddings()] if head is not None]
+            betas = (how.adam_beta1, how.adam_beta2)
+            self.optimizer = MuonWithAdamW(whole, how.learning_rate, how.weight_decay, betas, heads=heads)
+            return self.optimizer
+        return super().create_optimizer(model)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LRScheduler:
         """A schedule over the progress of the run (`ProgressFactor`)."""
