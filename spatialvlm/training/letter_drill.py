@@ -32,6 +32,7 @@ from spatialvlm.training.build_model import ModelRecipe, build_model
 from spatialvlm.training.collator import PackedCollator
 from spatialvlm.training.command import run_recipe_command
 from spatialvlm.training.data import QuestionTable, Source
+from spatialvlm.training.muon import MuonWithAdamW
 from spatialvlm.training.packing import IGNORED, TokenisedExchange, pack
 from spatialvlm.training.schedule import learning_rate_factor
 from spatialvlm.training.seeding import numpy_generator
@@ -123,7 +124,7 @@ def drill(
     body.language_model.requires_grad_(True)
     model.get_input_embeddings().requires_grad_(False)  # tied to the language head
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=how.learning_rate, weight_decay=0.01)
+    optimizer = MuonWithAdamW(model, how.learning_rate, weight_decay=0.01)
     seen = torch.zeros(3)
     figures: dict[str, float] = {}
     model.train()
