@@ -76,7 +76,8 @@ def low_precision_copy(model: Model, dtype: torch.dtype, heads: Iterable[str]) -
     """
     twin = shared_copy(model)
     for name in heads:
-        part = copy.deepcopy(model.get_submodule(name)).to(dtype).to(memory_format=torch.channels_last)
+        part = copy.deepcopy(model.get_submodule(name)).to(dtype)
+        part = part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         twin.set_submodule(name, part.requires_grad_(False))
     for name, module in list(twin.named_modules()):
         if isinstance(module, nn.Linear) and not name.startswith(tuple(heads)):
