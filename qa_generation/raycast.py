@@ -7,11 +7,12 @@ metres. One convention for the near plane holds everywhere: what lies at z <= ``
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import numpy as np
-import open3d as o3d
 from jaxtyping import Bool, Float32, Float64, Int, Int32
 
+from qa_generation.open3d_native import open3d
 from qa_generation.scene import Mesh
 
 NEAR_M = 0.1  # nothing nearer than this counts as in front of a camera (specs 4.2)
@@ -87,6 +88,14 @@ def _pixel_to_world(
     return np.linalg.inv(intrinsics @ world_to_camera[:3, :3])
 
 
+class Nearest(NamedTuple):
+    """The nearest hit of every ray: ray parameter (infinity = none), triangle (-1 = none), place in the triangle."""
+
+    distance: Float32[np.ndarray, "*shape"]
+    triangle: Int32[np.ndarray, "*shape"]
+    uv: Float32[np.ndarray, "*shape 2"]
+
+
 class RayCaster:
     """A triangle surface with its search tree. ``threads=1`` keeps tree and answers the same on every machine load."""
 
@@ -97,41 +106,51 @@ class RayCaster:
         threads: int = 1,
     ) -> None:
         self.threads = threads
-        self._scene = o3d.t.geometry.RaycastingScene(nthreads=threads)
+        self._scene = open3d().t.geometry.RaycastingScene(nthreads=threads)
+        self._tensor = open3d().core.Tensor.from_numpy
         self._scene.add_triangles(
-            o3d.core.Tensor(np.ascontiguousarray(vertices, dtype=np.float32)),
-            o3d.core.Tensor(np.ascontiguousarray(triangles, dtype=np.uint32)),
+            self._tensor(np.ascontiguousarray(vertices, dtype=np.float32)),
+            self._tensor(np.ascontiguousarray(triangles, dtype=np.uint32)),
         )
 
     @classmethod
-    def of_mesh(cls, mesh: Mesh, threads: int = 1) -> RayCaster:
+    def of_mesh(cls, mesh: Mesh, threads: int = 1) -> Self:
         """The caster of a whole scene's surface."""
         return cls(mesh.vertices, mesh.triangles, threads)
+
+    def nearest(self, rays: Float32[np.ndarray, "*shape 6"]) -> Nearest:
+        """What each ray meets first, however near it is."""
+        answer = self._scene.cast_rays(self._tensor(np.ascontiguousarray(rays)), nthreads=self.threads)
+        # Open3D's mark for no hit is the largest uint32, which is -1 when read as int32
+        triangle = answer["primitive_ids"].numpy().view(np.int32)
+        return Nearest(answer["t_hit"].numpy(), triangle, answer["primitive_uvs"].numpy())
+
+    def blocked(
+        self, rays: Float32[np.ndarray, "*shape 6"], far: float, near: float = 0.0
+    ) -> Bool[np.ndarray, "*shape"]:
+        """Whether each ray meets the surface at a ray parameter between ``near`` and ``far``."""
+        tensor = self._tensor(np.ascontiguousarray(rays))
+        return self._scene.test_occlusions(tensor, tnear=near, tfar=far, nthreads=self.threads).numpy()
 
     def first_hits(
         self, rays: Float32[np.ndarray, "*shape 6"], near_m: float = NEAR_M
     ) -> tuple[Float32[np.ndarray, "*shape"], Int32[np.ndarray, "*shape"]]:
         """Depth of the first hit beyond ``near_m`` (metres along z, 0 = none) and its triangle (-1 = none)."""
-        depth_m, triangle = self._cast(rays)
+        depth_m, triangle = self._depth(rays)
         near = (triangle >= 0) & (depth_m <= near_m)
         if near.any():  # rare: look again from the near plane on
             moved = rays[near]
             moved[:, :3] += np.float32(near_m) * moved[:, 3:]
-            beyond_m, triangle[near] = self._cast(moved)
+            beyond_m, triangle[near] = self._depth(moved)
             depth_m[near] = np.where(triangle[near] >= 0, beyond_m + np.float32(near_m), 0)
         return depth_m, triangle
 
     def hits(self, rays: Float32[np.ndarray, "*shape 6"], near_m: float = NEAR_M) -> Bool[np.ndarray, "*shape"]:
         """Whether each ray meets the surface anywhere beyond ``near_m``."""
-        found = self._scene.test_occlusions(
-            o3d.core.Tensor(np.ascontiguousarray(rays)), tnear=near_m, nthreads=self.threads
-        )
-        return found.numpy()
+        return self.blocked(rays, np.inf, near_m)
 
-    def _cast(
+    def _depth(
         self, rays: Float32[np.ndarray, "*shape 6"]
     ) -> tuple[Float32[np.ndarray, "*shape"], Int32[np.ndarray, "*shape"]]:
-        answer = self._scene.cast_rays(o3d.core.Tensor(np.ascontiguousarray(rays)), nthreads=self.threads)
-        # Open3D's mark for no hit is the largest uint32, which is -1 when read as int32
-        triangle = answer["primitive_ids"].numpy().view(np.int32).copy()
-        return np.where(triangle >= 0, answer["t_hit"].numpy(), np.float32(0)), triangle
+        distance, triangle, _ = self.nearest(rays)
+        return np.where(triangle >= 0, distance, np.float32(0)), triangle

@@ -13,37 +13,41 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 
-import open3d as o3d
+import numpy as np
 import typer
+from jaxtyping import Bool, Float32
 
 from qa_generation.commands.synth import parse_size
+from qa_generation.raycast import Nearest, RayCaster
 from qa_generation.scene import Mesh
 from qa_generation.synthetic.build import RoomConfig, build_scene
-from qa_generation.synthetic.render import make_caster
 from qa_generation.writers.native import write_native_scene
 
 
-class TimedCaster:
+class TimedCaster(RayCaster):
     """A ray caster that keeps count of its rays and CPU seconds."""
 
-    def __init__(self, caster: o3d.t.geometry.RaycastingScene) -> None:
-        self._caster = caster
-        self.rays, self.seconds = 0, 0.0
+    rays, seconds = 0, 0.0
 
-    def cast_rays(self, rays: o3d.core.Tensor, **options: Any) -> dict[str, o3d.core.Tensor]:
-        return self._timed(self._caster.cast_rays, rays, options)
-
-    def test_occlusions(self, rays: o3d.core.Tensor, **options: Any) -> o3d.core.Tensor:
-        return self._timed(self._caster.test_occlusions, rays, options)
-
-    def _timed(self, function: Any, rays: o3d.core.Tensor, options: dict[str, Any]) -> Any:
-        self.rays += rays.num_elements() // 6
+    def nearest(self, rays: Float32[np.ndarray, "*shape 6"]) -> Nearest:
         start = time.process_time()
-        answer = function(rays, **options)
-        self.seconds += time.process_time() - start
+        answer = super().nearest(rays)
+        self._add(rays, start)
         return answer
+
+    def blocked(
+        self, rays: Float32[np.ndarray, "*shape 6"], far: float, near: float = 0.0
+    ) -> Bool[np.ndarray, "*shape"]:
+        start = time.process_time()
+        answer = super().blocked(rays, far, near)
+        self._add(rays, start)
+        return answer
+
+    def _add(self, rays: np.ndarray, start: float) -> None:
+        self.seconds += time.process_time() - start
+        self.rays += rays.size // 6
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,8 @@ def measure(index: int, config: RoomConfig, folder: Path) -> Cost:
     """What room ``index`` costs."""
     casters: list[TimedCaster] = []
 
-    def timed(mesh: Mesh) -> Any:
-        casters.append(TimedCaster(make_caster(mesh)))
+    def timed(mesh: Mesh) -> TimedCaster:
+        casters.append(TimedCaster.of_mesh(mesh))
         return casters[0]
 
     start = time.process_time()

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open3d as o3d
 import trimesh
 
 from qa_generation.errors import InputError
+from qa_generation.open3d_native import open3d
 from qa_generation.synthetic.objects.item import Item, assemble
 from qa_generation.synthetic.surface import Surface, rotation_x
 
@@ -90,6 +90,7 @@ def _vertex_colors(mesh: trimesh.Trimesh, path: Path) -> np.ndarray:
 
 
 def _simplified(vertices: np.ndarray, faces: np.ndarray, colors: np.ndarray) -> Surface:
+    o3d = open3d()
     mesh = o3d.geometry.TriangleMesh(
         o3d.utility.Vector3dVector(vertices), o3d.utility.Vector3iVector(faces.astype(np.int32))
     )

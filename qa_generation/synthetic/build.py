@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
-from open3d.t.geometry import RaycastingScene
 
+from qa_generation.raycast import RayCaster
 from qa_generation.scene import Instance, Mesh
 from qa_generation.seeding import generator
 from qa_generation.synthetic.cameras import draw_views
@@ -18,7 +18,7 @@ from qa_generation.synthetic.layout import draw_room
 from qa_generation.synthetic.lighting import draw_lighting
 from qa_generation.synthetic.objects.item import Item
 from qa_generation.synthetic.placement import Arrangement
-from qa_generation.synthetic.render import Renderer, make_caster
+from qa_generation.synthetic.render import Renderer
 from qa_generation.synthetic.shell import build_shell
 from qa_generation.synthetic.style import draw_style
 from qa_generation.synthetic.surface import Surface, join
@@ -54,7 +54,7 @@ def build_scene(
     index: int,
     config: RoomConfig,
     extra: Mapping[str, Sequence[Item]] | None = None,
-    caster_of: Callable[[Mesh], RaycastingScene] = make_caster,
+    caster_of: Callable[[Mesh], RayCaster] = RayCaster.of_mesh,
 ) -> SyntheticScene:
     """Room ``index`` of ``seed``, its views rendered when asked for.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import open3d as o3d
 from jaxtyping import Float32, Float64, Int32
 
+from qa_generation.raycast import RayCaster
 from qa_generation.synthetic.placement import Arrangement
 
 EYE_HEIGHT = (1.2, 1.8)
@@ -57,7 +57,7 @@ def pixel_rays(
 
 def draw_views(
     arrangement: Arrangement,
-    caster: o3d.t.geometry.RaycastingScene,
+    caster: RayCaster,
     triangle_instances: Int32[np.ndarray, " triangles"],
     count: int,
     size: tuple[int, int],
@@ -130,7 +130,7 @@ class _Probe:
 
     def __init__(
         self,
-        caster: o3d.t.geometry.RaycastingScene,
+        caster: RayCaster,
         thing_of_triangle: Int32[np.ndarray, " triangles"],
         intrinsics: Float64[np.ndarray, "3 3"],
     ) -> None:
@@ -147,10 +147,9 @@ class _Probe:
     def look(self, pose: Float64[np.ndarray, "4 4"]) -> tuple[Float32[np.ndarray, "12 16"], Int32[np.ndarray, "12 16"]]:
         """Depth and id of the thing seen (0 for the room itself) on a coarse grid."""
         rays = pixel_rays(self._intrinsics, pose, _GRID)
-        answer = self._caster.cast_rays(o3d.core.Tensor(rays), nthreads=1)
-        triangles = answer["primitive_ids"].numpy()
-        hit = triangles < len(self._things)
-        return answer["t_hit"].numpy(), np.where(hit, self._things[np.where(hit, triangles, 0)], 0)
+        distance, triangles, _ = self._caster.nearest(rays)
+        hit = triangles >= 0
+        return distance, np.where(hit, self._things[np.where(hit, triangles, 0)], 0)
 
 
 def _widest(center: Float64[np.ndarray, "3"], probe: _Probe, rng: np.random.Generator) -> Float64[np.ndarray, "4 4"]:

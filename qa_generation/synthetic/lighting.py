@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import open3d as o3d
 from jaxtyping import Float32, Float64, Int64
 
+from qa_generation.raycast import RayCaster
 from qa_generation.synthetic.layout import Room
 from qa_generation.synthetic.placement import Arrangement
 from qa_generation.synthetic.style import rgb
@@ -117,7 +117,7 @@ def _sun_direction(pane: Pane | None, rng: np.random.Generator) -> Float64[np.nd
 
 def bake(
     lighting: Lighting,
-    caster: o3d.t.geometry.RaycastingScene,
+    caster: RayCaster,
     vertices: Float32[np.ndarray, "v 3"],
     normals: Float32[np.ndarray, "v 3"],
     triangles: Float32[np.ndarray, "t 3"],
@@ -167,7 +167,7 @@ def _pulled(vertices: Float32[np.ndarray, "v 3"], triangles: Float32[np.ndarray,
 
 
 def _blocked_share(
-    caster: o3d.t.geometry.RaycastingScene, points: Float32[np.ndarray, "v 3"], normals: Float32[np.ndarray, "v 3"]
+    caster: RayCaster, points: Float32[np.ndarray, "v 3"], normals: Float32[np.ndarray, "v 3"]
 ) -> Float32[np.ndarray, " v"]:
     """Share of cosine-weighted directions in which something is nearer than ``AMBIENT_REACH``."""
     k = np.arange(AMBIENT_RAYS)
@@ -182,12 +182,12 @@ def _blocked_share(
     rays = np.empty((len(points), AMBIENT_RAYS, 6), dtype=np.float32)
     rays[..., :3] = points[:, None]
     rays[..., 3:] = local @ np.stack([tangent, other, normals], axis=1)
-    hits = caster.test_occlusions(o3d.core.Tensor(rays), tnear=0.0, tfar=AMBIENT_REACH, nthreads=1).numpy()
+    hits = caster.blocked(rays, far=AMBIENT_REACH)
     return hits.mean(axis=1, dtype=np.float32)
 
 
 def _pane_light(
-    caster: o3d.t.geometry.RaycastingScene,
+    caster: RayCaster,
     pane: Pane,
     points: Float32[np.ndarray, "v 3"],
     normals: Float32[np.ndarray, "v 3"],
@@ -203,6 +203,6 @@ def _pane_light(
         weight = np.minimum(weight * np.float32(area / np.pi / WINDOW_POINTS), 0.6)
         lit = np.flatnonzero(weight > 0.002)
         rays = np.concatenate([points[lit], to[lit]], axis=1)
-        blocked = caster.test_occlusions(o3d.core.Tensor(rays), tnear=0.0, tfar=0.99, nthreads=1).numpy()
+        blocked = caster.blocked(rays, far=0.99)
         out[lit] += np.where(blocked, 0, weight[lit])
     return out

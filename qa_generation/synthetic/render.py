@@ -6,9 +6,9 @@ Arrays over pixels have their channels first: numpy works along the long last ax
 from __future__ import annotations
 
 import numpy as np
-import open3d as o3d
 from jaxtyping import Float32, Float64, Int32, Int64, UInt8
 
+from qa_generation.raycast import RayCaster
 from qa_generation.scene import Mesh
 from qa_generation.synthetic.cameras import pixel_rays
 from qa_generation.synthetic.lighting import Lighting, bake
@@ -24,13 +24,6 @@ _ALBEDO, _NORMAL, _BAKED, _CHANNELS = slice(0, 3), slice(3, 6), slice(6, 9), 9
 _PIECE = 1 << 14
 
 
-def make_caster(mesh: Mesh) -> o3d.t.geometry.RaycastingScene:
-    """An Open3D ray caster over the mesh, built on one thread."""
-    caster = o3d.t.geometry.RaycastingScene(nthreads=1)
-    caster.add_triangles(o3d.core.Tensor(mesh.vertices), o3d.core.Tensor(mesh.triangles.astype(np.uint32)))
-    return caster
-
-
 class Renderer:
     """Renders views of one room. All light that does not depend on the view is baked at construction."""
 
@@ -41,7 +34,7 @@ class Renderer:
         normals: Float64[np.ndarray, "v 3"],
         glow: Float64[np.ndarray, " v"],
         lighting: Lighting,
-        caster: o3d.t.geometry.RaycastingScene,
+        caster: RayCaster,
     ) -> None:
         self._caster, self._lighting = caster, lighting
         self._instances = mesh.triangle_instances
@@ -93,12 +86,12 @@ class Renderer:
         return picture.reshape(height, width, 3), hits.depth_m.reshape(height, width), ids.reshape(height, width)
 
     def _cast(self, rays: Float32[np.ndarray, "h w 6"]) -> Hits:
-        answer = self._caster.cast_rays(o3d.core.Tensor(rays), nthreads=1)
-        distance = answer["t_hit"].numpy().reshape(-1)
+        nearest = self._caster.nearest(rays)
+        distance = nearest.distance.reshape(-1)
         valid = np.isfinite(distance)
         depth = np.where(valid, distance, np.float32(0))
-        triangle = np.where(valid, answer["primitive_ids"].numpy().reshape(-1), 0).astype(np.int64)
-        values = self._interpolated(triangle, answer["primitive_uvs"].numpy().reshape(-1, 2))
+        triangle = np.where(valid, nearest.triangle.reshape(-1), 0).astype(np.int64)
+        values = self._interpolated(triangle, nearest.uv.reshape(-1, 2))
         origin, direction = rays[0, 0, :3, None], np.ascontiguousarray(rays.reshape(-1, 6)[:, 3:].T)
         normals = values[_NORMAL]
         normals *= np.where(dot(normals, direction) > 0, np.float32(-1), np.float32(1))

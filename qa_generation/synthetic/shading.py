@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import open3d as o3d
 from jaxtyping import Bool, Float32, Int64
 
+from qa_generation.raycast import RayCaster
 from qa_generation.synthetic.lighting import Lamp, Lighting, Pane
 
 # shadow rays start this far from their surface, metres
@@ -63,7 +63,7 @@ def dot(a: Float32[np.ndarray, "3 *n"], b: Float32[np.ndarray, "3 *n"]) -> Float
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-def direct_light(hits: Hits, lighting: Lighting, caster: o3d.t.geometry.RaycastingScene) -> Float32[np.ndarray, "3 n"]:
+def direct_light(hits: Hits, lighting: Lighting, caster: RayCaster) -> Float32[np.ndarray, "3 n"]:
     """Irradiance of every pixel from lamps and sun."""
     out = np.zeros_like(hits.points)
     for lamp in lighting.lamps:
@@ -79,7 +79,7 @@ def direct_light(hits: Hits, lighting: Lighting, caster: o3d.t.geometry.Raycasti
     return out
 
 
-def _lamp_light(lamp: Lamp, hits: Hits, caster: o3d.t.geometry.RaycastingScene) -> Float32[np.ndarray, " n"]:
+def _lamp_light(lamp: Lamp, hits: Hits, caster: RayCaster) -> Float32[np.ndarray, " n"]:
     to = lamp.position[:, None] - hits.points
     square = dot(to, to)
     strength = dot(to, hits.normals)
@@ -99,7 +99,7 @@ def _lamp_light(lamp: Lamp, hits: Hits, caster: o3d.t.geometry.RaycastingScene) 
     np.maximum(part, np.float32(0.01), out=part)
     for k in (3, 4, 5):
         rays[:, k] *= part
-    blocked = caster.test_occlusions(o3d.core.Tensor(rays), tnear=0.0, tfar=1.0, nthreads=1).numpy()
+    blocked = caster.blocked(rays, far=1.0)
     seen = np.ones(len(strength), dtype=np.float32)
     seen[lit[blocked]] = 0
     strength *= _soften(seen, hits)
@@ -107,7 +107,7 @@ def _lamp_light(lamp: Lamp, hits: Hits, caster: o3d.t.geometry.RaycastingScene) 
 
 
 def _sun_light(
-    pane: Pane, sun_direction: np.ndarray, hits: Hits, caster: o3d.t.geometry.RaycastingScene
+    pane: Pane, sun_direction: np.ndarray, hits: Hits, caster: RayCaster
 ) -> Float32[np.ndarray, " n"] | None:
     """Cosine of the sun on pixels that see it through this window, 0 elsewhere; None if the window sees no sun."""
     slope = -float(sun_direction @ pane.normal)
@@ -130,7 +130,7 @@ def _sun_light(
     rays = np.empty((len(lit), 6), dtype=np.float32)
     rays[:, :3] = hits.starts.take(lit, axis=0)
     rays[:, 3:] = distance.take(lit)[:, None] * direction[:, 0]
-    blocked = caster.test_occlusions(o3d.core.Tensor(rays), tnear=0.0, tfar=1.0, nthreads=1).numpy()
+    blocked = caster.blocked(rays, far=1.0)
     free = lit[~blocked]
     out[free] = dot(hits.normals[:, free], direction)
     return out

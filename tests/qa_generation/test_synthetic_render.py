@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qa_generation.raycast import RayCaster
 from qa_generation.scene import Mesh
 from qa_generation.synthetic.build import RenderedView, RoomConfig, SyntheticScene, build_scene
 from qa_generation.synthetic.cameras import look
 from qa_generation.synthetic.lighting import Lamp, Lighting, Pane
 from qa_generation.synthetic.parts import block
-from qa_generation.synthetic.render import Renderer, make_caster
+from qa_generation.synthetic.render import Renderer
 from qa_generation.synthetic.surface import join
 
 SIZE = (160, 120)
@@ -156,7 +157,7 @@ def lit_table(lamps: tuple[Lamp, ...] = (), panes: tuple[Pane, ...] = (), sun: n
     ids = np.repeat([0, 1], 12).astype(np.int32)
     mesh = Mesh(surface.vertices.astype(np.float32), surface.triangles.astype(np.int32), ids)
     light = Lighting(lamps, panes, NO_LIGHT, NO_LIGHT, NO_LIGHT, sun, np.array([0.6, 0.0, 0.8]))
-    return Renderer(mesh, surface.colors, surface.normals, surface.glow, light, make_caster(mesh))
+    return Renderer(mesh, surface.colors, surface.normals, surface.glow, light, RayCaster.of_mesh(mesh))
 
 
 def floor_picture(renderer: Renderer) -> tuple[np.ndarray, np.ndarray]:
