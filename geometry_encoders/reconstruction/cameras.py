@@ -16,7 +16,8 @@ from geometry_encoders.reconstruction.pnp import CameraPose, solve_pnp
 from geometry_encoders.reconstruction.result import Reconstruction
 
 MAX_PNP_PIXELS = 20_000  # more change the pose by less than its own error
-REPROJECTION_ERROR = 0.015  # of the longer side
+REPROJECTION_ERRORS = (0.01, 0.02, 0.04, 0.08)  # of the longer side: how exact a pointmap is depends on the network
+ENOUGH_INLIERS = 0.5
 DEMO_REPROJECTION_ERROR_PX = 8.0
 
 
@@ -27,13 +28,15 @@ class CameraEstimate:
     Attributes:
         camera_to_world: poses in the frame of the points.
         intrinsics: pinhole, square pixels, principal point in the middle (width / 2, height / 2).
-        inlier_fraction: of the pixels used, those whose point projects near them (within 1.5 % of the longer side);
-            low means that no camera explains the pointmap.
+        inlier_fraction: of the pixels used, those that RANSAC counted as explained.
+        median_error_px: median distance between the pixels used and the projections of their points; large means
+            that no camera explains the pointmap.
     """
 
     camera_to_world: Float64[ndarray, "views 4 4"]
     intrinsics: Float64[ndarray, "views 3 3"]
     inlier_fraction: Float64[ndarray, " views"]
+    median_error_px: Float64[ndarray, " views"]
 
 
 def estimate_cameras(
@@ -41,47 +44,48 @@ def estimate_cameras(
     confidence: Sequence[Float[ndarray, "height width"]] | None = None,
     names: Sequence[str] | None = None,
     compat: bool = False,
+    reference: int = 0,
 ) -> CameraEstimate:
     """The cameras that see the pointmaps, as Spann3R's demo finds them (arXiv:2408.16061) and DUSt3R's viewer.
 
-    The focal length is that of the first view, whose camera is the frame of its points (Weiszfeld); views of the same
-    size share it. The focal length of a view of another size is searched together with its pose. Poses come from PnP
-    with RANSAC.
+    The focal length is that of the reference view, whose camera is the frame of all points (Weiszfeld); views of the
+    same size share it. The focal length of a view of another size is searched together with its pose. Poses come from
+    PnP with RANSAC, which tolerates 1 % of the longer side, and up to 8 % where less than half of the pixels agree.
 
     Args:
-        pointmaps: in the frame of the first camera, any unit.
+        pointmaps: in the frame of the reference's camera, any unit.
         confidence: the less confident half of a view's pixels plays no part in its pose, nor do pixels of confidence 0.
         names: of the views, for messages.
-        compat: as the demo does it: PnP on every pixel whatever its confidence, with OpenCV's default solver and a
-            limit of 8 pixels whatever the size.
+        compat: as the demo does it: PnP for the reference too (otherwise its pose is the identity, which it is by
+            definition), on every pixel whatever its confidence, with OpenCV's default solver, tolerating 8 pixels.
+        reference: number of the view in whose frame the points are.
 
     Raises:
         InputError: a view that no camera explains, e.g. because all its points lie in one place.
     """
     names = names or [f"view {number}" for number in range(len(pointmaps))]
     confidence = confidence or [np.ones(points.shape[:2], dtype=np.float32) for points in pointmaps]
-    first = _intrinsics_of_first(pointmaps[0], confidence[0], names[0], compat)
+    shared = _intrinsics_of_reference(pointmaps[reference], confidence[reference], names[reference], compat)
     poses: list[CameraPose] = []
-    fractions: list[float] = []
-    for name, points, sureness in zip(names, pointmaps, confidence, strict=True):
+    errors: list[float] = []
+    for number, (name, points, sureness) in enumerate(zip(names, pointmaps, confidence, strict=True)):
         rows, columns = _pixels_for_pose(points, sureness, compat)
-        known = first if points.shape == pointmaps[0].shape else None
-        pose = solve_pnp(
-            points[rows, columns],
-            np.stack([columns, rows], axis=1),
-            intrinsics=known,
-            size=(points.shape[1], points.shape[0]),
-            reprojection_error_px=DEMO_REPROJECTION_ERROR_PX if compat else REPROJECTION_ERROR * max(sureness.shape),
-            method="iterative" if compat else "sqpnp",
-        )
+        seen, pixels = points[rows, columns], np.stack([columns, rows], axis=1)
+        pose: CameraPose | None
+        if number == reference and not compat:
+            pose = CameraPose(np.eye(4), shared, np.ones(len(seen), dtype=bool))
+        else:
+            known = shared if points.shape == pointmaps[reference].shape else None
+            pose = _pose(seen, pixels, known, (points.shape[1], points.shape[0]), compat)
         if pose is None:
             raise InputError(f"{name}: no camera explains its pointmap, expected points that a pinhole camera can see")
         poses.append(pose)
-        fractions.append(float(pose.inliers.mean()))
+        errors.append(_median_error(seen, pixels, pose))
     return CameraEstimate(
         np.stack([pose.camera_to_world for pose in poses]),
         np.stack([pose.intrinsics for pose in poses]),
-        np.array(fractions),
+        np.array([pose.inliers.mean() for pose in poses]),
+        np.array(errors),
     )
 
 
@@ -91,7 +95,32 @@ def with_cameras(result: Reconstruction, compat: bool = False) -> Reconstruction
     return replace(result, camera_to_world=cameras.camera_to_world, intrinsics=cameras.intrinsics)
 
 
-def _intrinsics_of_first(points: ndarray, confidence: ndarray, name: str, compat: bool) -> Float64[ndarray, "3 3"]:
+def _pose(
+    points: ndarray, pixels: ndarray, intrinsics: ndarray | None, size: tuple[int, int], compat: bool
+) -> CameraPose | None:
+    """The pose at the smallest tolerance at which enough pixels agree, else that at the largest."""
+    if compat:
+        return solve_pnp(
+            points, pixels, intrinsics, size, reprojection_error_px=DEMO_REPROJECTION_ERROR_PX, method="iterative"
+        )
+    pose = None
+    for tolerance in REPROJECTION_ERRORS:
+        found = solve_pnp(points, pixels, intrinsics, size, reprojection_error_px=tolerance * max(size))
+        pose = found or pose
+        if found is not None and found.inliers.mean() >= ENOUGH_INLIERS:
+            break
+    return pose
+
+
+def _median_error(points: ndarray, pixels: ndarray, pose: CameraPose) -> float:
+    camera = points @ pose.world_to_camera[:3, :3].T + pose.world_to_camera[:3, 3]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        projected = camera @ pose.intrinsics.T / camera[:, 2:]
+    error = np.linalg.norm(projected[:, :2] - pixels, axis=1)
+    return float(np.median(np.where(camera[:, 2] > 0, error, np.inf)))
+
+
+def _intrinsics_of_reference(points: ndarray, confidence: ndarray, name: str, compat: bool) -> Float64[ndarray, "3 3"]:
     height, width = confidence.shape
     if not compat:  # the estimator gives rays that are NaN no weight
         points = np.where(((confidence > 0) & (points[..., 2] > 0))[..., None], points, np.nan)
