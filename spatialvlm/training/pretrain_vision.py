@@ -7,10 +7,8 @@ or plain ``python -m``. Run the same command again to go on after an interruptio
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +21,7 @@ from transformers import SiglipVisionConfig, SiglipVisionModel
 
 from spatialvlm.training.build_model import load_tower
 from spatialvlm.training.command import run_recipe_command
-from spatialvlm.training.schedule import learning_rate_factor, progress
+from spatialvlm.training.pretraining import Clock, Pretraining
 from spatialvlm.training.seeding import numpy_generator, torch_generator
 from spatialvlm.training.vision_head import DenseLabelModel, class_weights, dense_loss, jitter_colours, zoom_in
 from spatialvlm.training.vision_labels import LabelGrid, LabelledViews, cached_labels
@@ -59,48 +57,38 @@ def batch_rows(train: Int[np.ndarray, " train"], step: int, batch_size: int, see
     return rows
 
 
-class DensePretraining:
-    """One run: the model, its optimiser, the data and where the run stands."""
+class DensePretraining(Pretraining):
+    """One run: the tower with its label head, the labelled views, and where the run stands."""
 
     def __init__(self, recipe: VisionRecipe) -> None:
         self.recipe = recipe
-        self.folder = Path(recipe.output.folder)
-        self.accelerator = Accelerator(
+        folder = Path(recipe.output.folder)
+        accelerator = Accelerator(
             mixed_precision="bf16" if recipe.optimisation.precision == "bf16" else "no",
             log_with="tensorboard",
-            project_dir=str(self.folder),
+            project_dir=str(folder),
         )
-        grid = LabelGrid(recipe.tower.image_size, recipe.data.cell_px)
-        with self.accelerator.main_process_first():
-            workers = recipe.data.workers
-            self.views = cached_labels(Path(recipe.data.scenes), self.folder / "cache", grid, workers)
-        data = recipe.data
+        grid, data = LabelGrid(recipe.tower.image_size, recipe.data.cell_px), recipe.data
+        with accelerator.main_process_first():
+            self.views = cached_labels(Path(data.scenes), folder / "cache", grid, data.workers)
         self.train, self.held_out = split_views(self.views, data.held_out, data.max_eval_views, recipe.seed)
+        self.model: DenseLabelModel = self._build(accelerator)
+        cells = np.bincount(self.views.categories[self.train].ravel(), minlength=self.model.classes)
+        how = recipe.optimisation
+        self.class_weights = class_weights(cells, how.class_balance, how.background_weight).to(accelerator.device)
+        super().__init__(self.model, how, accelerator, folder)
+
+    def _build(self, accelerator: Accelerator) -> DenseLabelModel:
+        """The untrained network, or one that goes on from a tower."""
+        recipe = self.recipe
         torch.manual_seed(recipe.seed)
         config = SiglipVisionConfig(**asdict(recipe.tower), vision_use_head=False)
-        if self.accelerator.device.type == "cpu":
+        if accelerator.device.type == "cpu":
             config._attn_implementation = "eager"  # the fused kernel takes half of a bf16 step there
         tower = SiglipVisionModel(config)
         if recipe.init_from is not None:
             load_tower(tower, recipe.init_from, "init_from")
-        classes, per_token = 1 + len(self.views.names), recipe.tower.patch_size // recipe.data.cell_px
-        self.model = DenseLabelModel(tower, classes, per_token)
-        cells = np.bincount(self.views.categories[self.train].ravel(), minlength=classes)
-        how = recipe.optimisation
-        self.class_weights = class_weights(cells, how.class_balance, how.background_weight)
-        self.class_weights = self.class_weights.to(self.accelerator.device)
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in self.model.parameters() if p.ndim >= 2]},
-            {"params": [p for p in self.model.parameters() if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(
-            groups,
-            lr=recipe.optimisation.learning_rate,
-            weight_decay=recipe.optimisation.weight_decay,
-            fused=True,
-        )
-        self.prepared, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
-        self.step, self.elapsed_s = 0, 0.0
+        return DenseLabelModel(tower, 1 + len(self.views.names), recipe.tower.patch_size // recipe.data.cell_px)
 
     def batch(self, rows: Int[np.ndarray, " batch"]) -> tuple[Tensor, Tensor, Tensor]:
         """Pictures 0-1, categories and log depth of those rows, on the device."""
@@ -113,10 +101,7 @@ class DensePretraining:
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns the loss terms."""
         settings, accelerator = self.recipe.optimisation, self.accelerator
-        done = progress(self.step, settings.max_steps, self.elapsed_s / 60, settings.max_minutes)
-        rate = settings.learning_rate * learning_rate_factor(settings.schedule, done, settings.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        rate = self.set_learning_rate()
         rows = batch_rows(self.train, self.step, settings.batch_size, self.recipe.seed)
         images, categories, log_depth = self.batch(rows[accelerator.process_index :: accelerator.num_processes])
         generator = torch_generator(self.recipe.seed, "jitter", self.step, accelerator.process_index)
@@ -125,11 +110,7 @@ class DensePretraining:
         with accelerator.autocast():
             logits, depth = self.prepared(normalise(images))
         loss = dense_loss(logits, depth, categories, log_depth, self.class_weights)
-        accelerator.backward(loss.total)
-        accelerator.clip_grad_norm_(self.model.parameters(), settings.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.step += 1
+        self.descend(loss.total)
         accuracy = loss.correct[1:].sum().item() / max(1, loss.cells[1:].sum().item())
         return {"loss": loss.total.item(), "log_depth": loss.log_depth.item(), "accuracy": accuracy, "lr": rate}
 
@@ -156,66 +137,34 @@ class DensePretraining:
             "log_depth_error": float(found[-1] / cells[-1].clamp(min=1)),
         }
 
-    def save_checkpoint(self) -> None:
-        """Writes all that an exact continuation needs, replacing the old checkpoint in one move."""
-        if not self.accelerator.is_main_process:
-            return
-        state: dict[str, Any] = {"step": self.step, "elapsed_s": self.elapsed_s, "model": self.model.state_dict()}
-        state |= {"optimizer": self.optimizer.state_dict(), "names": list(self.views.names)}
-        partial = self.folder / "checkpoint.partial"
-        torch.save(state, partial)
-        partial.replace(self.folder / "checkpoint.pt")
-
-    def resume(self) -> None:
-        """Takes up the checkpoint in the output folder, if there is one."""
-        path = self.folder / "checkpoint.pt"
-        if not path.is_file():
-            return
-        state = torch.load(path, weights_only=True, map_location="cpu")
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.elapsed_s = state["step"], state["elapsed_s"]
-
-    def finished(self) -> bool:
-        """Whether the budget of steps or minutes is used up."""
-        settings = self.recipe.optimisation
-        return progress(self.step, settings.max_steps, self.elapsed_s / 60, settings.max_minutes) >= 1.0
-
     def run(self) -> dict[str, float]:
         """Trains to the end of the budget and saves the tower; returns the held-out figures."""
         output, accelerator = self.recipe.output, self.accelerator
         self.resume()
         accelerator.init_trackers("logs")
         bar = tqdm(total=self.recipe.optimisation.max_steps, initial=self.step, unit="step", disable=None)
-        before_s, started = self.elapsed_s, time.monotonic()
+        clock = Clock(self.elapsed_s)
         try:
             while not self.finished():
                 terms = self.train_step()
-                self.elapsed_s = before_s + time.monotonic() - started
+                self.elapsed_s = self.agreed_seconds(clock.seconds())
                 bar.update()
                 if self.step % 10 == 0:
                     bar.set_postfix({key: f"{value:.3g}" for key, value in terms.items()})
                     accelerator.log({f"train/{key}": value for key, value in terms.items()}, step=self.step)
                 if self.step % output.eval_steps == 0 and not self.finished():
-                    self.report(self.evaluate())
+                    self.report(self.evaluate(), "views")
                 if self.step % output.save_steps == 0:
-                    self.save_checkpoint()
+                    self.save_checkpoint(names=list(self.views.names))
         finally:
             bar.close()
-            self.save_checkpoint()
+            self.save_checkpoint(names=list(self.views.names))
         figures = self.evaluate()
-        self.report(figures)
+        self.report(figures, "views")
         if accelerator.is_main_process:
             self.save(figures)
         accelerator.end_training()
         return figures
-
-    def report(self, figures: dict[str, float]) -> None:
-        """Logs held-out figures and prints them as one line."""
-        self.accelerator.log({f"held_out/{key}": value for key, value in figures.items()}, step=self.step)
-        seen = self.step * self.recipe.optimisation.batch_size
-        text = ", ".join(f"{key} {value:.4f}" for key, value in figures.items())
-        self.accelerator.print(f"step {self.step}, {seen:,} views, {self.elapsed_s:.0f} s: held out {text}", flush=True)
 
     def save(self, figures: dict[str, float]) -> None:
         """Writes the tower as a transformers folder and the head beside it."""

@@ -59,13 +59,13 @@ def _one_try(available: int, frames: int, window: int, rng: np.random.Generator)
 def overlap_tour(overlap: Float[np.ndarray, "views views"]) -> Int[np.ndarray, " views"]:
     """An order of all views in which neighbours see much of the same, for scenes whose views are in no order.
 
-    Starts at the view that sees most of the others and goes on to the one, of those not visited yet, that shares most
-    with the current view; ties go to the lower number.
+    Starts at the view that shares least with all others, an end of the path, and goes on to the one, of those not
+    visited yet, that shares most with the current view; ties go to the lower number.
     """
     shared = (overlap + overlap.T) / 2
     np.fill_diagonal(shared, -1.0)
     free = np.ones(len(shared), dtype=bool)
-    tour = [int((shared + np.eye(len(shared))).sum(1).argmax())]
+    tour = [int(shared.sum(1).argmin())]
     free[tour[0]] = False
     while free.any():
         tour.append(int(np.where(free, shared[tour[-1]], -np.inf).argmax()))
@@ -74,5 +74,5 @@ def overlap_tour(overlap: Float[np.ndarray, "views views"]) -> Int[np.ndarray, "
 
 
 def confidence_reward(done: float, start: float = 0.4, end: float = 0.2) -> float:
-    """Alpha of the confidence loss at that share of the training: ``start`` for the first half, then down to ``end``."""
+    """Alpha of the confidence loss at that share of the training: ``start`` in the first half, then down to ``end``."""
     return start if done <= 0.5 else start - (start - end) * (done - 0.5) / 0.5

@@ -1,4 +1,4 @@
-"""Training samples for geometry encoders: a few views of one scene and their true points in the first view's frame."""
+"""Training samples: a few views of one scene and their true points in the first view's frame."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from spatialvlm.training.geometry_views import SceneViews
+from spatialvlm.training.reconstruction.views import SceneViews
 from spatialvlm.training.seeding import numpy_generator
 
 PixelGrid = tuple[slice, slice]
@@ -108,24 +108,70 @@ def pixel_subset(stride: int, rng: np.random.Generator) -> PixelGrid:
     return slice(row, None, stride), slice(column, None, stride)
 
 
-class ViewSets(Dataset[dict[str, Tensor]]):
+def cameras(scene: SceneViews, views: Sequence[int], mirrored: bool = False) -> dict[str, Tensor]:
+    """``view_to_first`` (views, 4, 4), metres, and ``intrinsics`` (views, 3, 3), pixels, of the views of a sample."""
+    index = torch.as_tensor(views)
+    to_first = scene.world_to_camera[views[0]] @ torch.linalg.inv(scene.world_to_camera[index])
+    x, y = scene.rays_x[index].double(), scene.rays_y[index].double()
+    if mirrored:
+        mirror = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0], dtype=torch.float64))
+        to_first, x = mirror @ to_first @ mirror, -x.flip(1)
+    intrinsics = torch.eye(3, dtype=torch.float64).repeat(len(index), 1, 1)
+    pixels = torch.arange(x.shape[1], dtype=torch.float64)
+    centred = pixels - pixels.mean()
+    for axis, rays in enumerate((x, y)):  # a line through all rays: they are those of the nearest stored pixels
+        focal = centred.square().sum() / (rays * centred).sum(1)
+        intrinsics[:, axis, axis], intrinsics[:, axis, 2] = focal, pixels.mean() - rays.mean(1) * focal
+    return {"view_to_first": to_first.float(), "intrinsics": intrinsics.float()}
+
+
+class Samples(Dataset[dict[str, Tensor]]):
     """Endless samples: number k depends on (seed, k) only, so any worker and any restart gives the same.
 
-    A sample is asked for by its number or by (number, pixels), where ``pixels`` selects those that get true points.
+    A sample is asked for by (number, pixels, ratio): ``pixels`` selects those that get true points, ``ratio`` says how
+    far a curriculum has come, 0-1. With ``with_cameras`` samples hold `cameras` too. Subclasses choose the views.
     """
 
-    def __init__(self, scenes: Sequence[SceneViews], sampling: Sampling, seed: int, purpose: str) -> None:
-        self.scenes, self.sampling, self.seed, self.purpose = scenes, sampling, seed, purpose
+    def __init__(
+        self, scenes: Sequence[SceneViews], flip_share: float, seed: int, purpose: str, with_cameras: bool = False
+    ) -> None:
+        self.scenes, self.flip_share = scenes, flip_share
+        self.seed, self.purpose, self.with_cameras = seed, purpose, with_cameras
         counts = np.array([len(scene.images) for scene in scenes], dtype=np.float64)
         self.shares = counts.cumsum() / counts.sum()
-        self.overlaps = [scene.overlap.numpy() for scene in scenes]
 
-    def __getitem__(self, item: int | tuple[int, PixelGrid]) -> dict[str, Tensor]:
-        number, pixels = item if isinstance(item, tuple) else (item, EVERY_PIXEL)
+    def choose(self, scene: int, ratio: float, rng: np.random.Generator) -> list[int]:
+        """The views of one sample, first the one that gives the frame of reference."""
+        raise NotImplementedError
+
+    def __getitem__(self, item: int | tuple[int, PixelGrid, float]) -> dict[str, Tensor]:
+        number, pixels, ratio = item if isinstance(item, tuple) else (item, EVERY_PIXEL, 1.0)
         rng = numpy_generator(self.seed, self.purpose, number)
         index = min(int(np.searchsorted(self.shares, rng.random(), side="right")), len(self.scenes) - 1)
-        views = draw_views(self.overlaps[index], self.sampling, rng)
-        return assemble(self.scenes[index], views, bool(rng.random() < self.sampling.flip_share), pixels)
+        views = self.choose(index, ratio, rng)
+        scene, mirrored = self.scenes[index], bool(rng.random() < self.flip_share)
+        sample = assemble(scene, views, mirrored, pixels)
+        return sample | cameras(scene, views, mirrored) if self.with_cameras else sample
+
+
+class ViewSets(Samples):
+    """Views around an anchor that they overlap, as `draw_views` chooses them."""
+
+    def __init__(
+        self,
+        scenes: Sequence[SceneViews],
+        sampling: Sampling,
+        seed: int,
+        purpose: str,
+        with_cameras: bool = False,
+    ) -> None:
+        super().__init__(scenes, sampling.flip_share, seed, purpose, with_cameras)
+        self.sampling = sampling
+        self.overlaps = [scene.overlap.numpy() for scene in scenes]
+
+    def choose(self, scene: int, ratio: float, rng: np.random.Generator) -> list[int]:
+        """An anchor and other views of that scene; ``ratio`` is not looked at."""
+        return draw_views(self.overlaps[scene], self.sampling, rng)
 
 
 def held_out_split(scenes: Sequence[SceneViews], share: float) -> tuple[list[SceneViews], list[SceneViews]]:

@@ -1,4 +1,4 @@
-"""Pretraining of the geometry encoder: true points, view sets, figures, learning, exact continuation, bad scenes."""
+"""Training of DUSt3R: true points, view sets, figures, learning, exact continuation, bad scenes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from safetensors.torch import load_file
 from geometry_encoders.errors import InputError
 from geometry_encoders.reconstruction import Dust3rConfig, Dust3rModel
 from qa_generation.readers.base import READERS
-from spatialvlm.training.geometry_eval import geometry_errors
-from spatialvlm.training.geometry_samples import Sampling, ViewSets, assemble, draw_views, held_out_split
-from spatialvlm.training.geometry_views import SceneViews, ViewCacheKey, cached_views, view_overlaps
-from spatialvlm.training.pretrain_geometry import (
-    Encoder,
-    GeometryPretraining,
-    GeometryRecipe,
-    Optimisation,
-    Output,
-    PosedViews,
-    pretrain,
-    start_at_depth,
-)
 from spatialvlm.training.recipe import load_recipe
+from spatialvlm.training.reconstruction.evaluation import geometry_errors
+from spatialvlm.training.reconstruction.recipe import Optimisation, Output, PosedViews
+from spatialvlm.training.reconstruction.samples import (
+    Sampling,
+    ViewSets,
+    assemble,
+    cameras,
+    draw_views,
+    held_out_split,
+)
+from spatialvlm.training.reconstruction.starting_points import start_at_depth
+from spatialvlm.training.reconstruction.train_dust3r import Dust3rRecipe, Dust3rTraining, Encoder, train
+from spatialvlm.training.reconstruction.views import SceneViews, ViewCacheKey, cached_views, view_overlaps
 from spatialvlm.training.seeding import numpy_generator
 from tests.spatialvlm.empty_rooms import looking, write_rooms
 
@@ -61,9 +61,9 @@ def start(tmp_path: Path) -> str:
     return str(tmp_path / "start")
 
 
-def recipe(rooms: Path, folder: Path, start: str, steps: int = 6, **changes: object) -> GeometryRecipe:
+def recipe(rooms: Path, folder: Path, start: str, steps: int = 6, **changes: object) -> Dust3rRecipe:
     settings = Optimisation(max_steps=steps, batch_size=4, precision="no", learning_rate=2e-3)
-    return GeometryRecipe(
+    return Dust3rRecipe(
         PosedViews(str(rooms), reader="rooms", held_out=0.2, eval_samples=8),
         Output(str(folder), save_minutes=0),
         Encoder(start=start, image_px=PX),
@@ -86,6 +86,35 @@ def test_decoded_points_lie_on_the_walls(rooms: Path, tmp_path: Path) -> None:
         # the colour of a pixel tells the place it shows; the picture was squeezed, so pixels have mixed a little
         colours = sample["pixel_values"].float() / 255 * extents
         assert (colours - world).abs().median() < 0.05
+
+
+def test_cropped_views_keep_the_shape_of_what_they_show(rooms: Path, tmp_path: Path) -> None:
+    """The middle 48 x 48 pixels of 64 x 48: equal focal lengths, and points that still lie on the walls."""
+    scenes, _ = cached_views(ViewCacheKey("rooms", str(rooms), PX, 40, "crop"), tmp_path / "cache")
+    intrinsics = cameras(scenes[0], [0])["intrinsics"][0]
+    assert float(intrinsics[0, 0]) == pytest.approx(50 * PX / 48, rel=0.01)
+    assert float(intrinsics[0, 0]) == pytest.approx(float(intrinsics[1, 1]), rel=0.01)
+    extents = torch.tensor(json.loads((rooms / scenes[0].scene_id / "room.json").read_text())["extents"])
+    sample = assemble(scenes[0], [2, 0])
+    camera_to_world = torch.linalg.inv(scenes[0].world_to_camera[2]).float()
+    world = sample["points"] @ camera_to_world[:3, :3].T + camera_to_world[:3, 3]
+    assert torch.minimum(world.abs(), (world - extents).abs()).amin(dim=-1).max() < 0.01
+    assert (sample["pixel_values"].float() / 255 * extents - world).abs().median() < 0.05
+
+
+def test_true_points_have_no_pose_error_mirrored_or_not(rooms: Path, tmp_path: Path) -> None:
+    scenes = decoded(rooms, tmp_path / "cache")
+    for flip_share in (0.0, 1.0):
+        sampling = Sampling(views=3, min_overlap=0.0, far_share=0, repeat_share=0, flip_share=flip_share)
+        samples = ViewSets(scenes, sampling, 0, "test", with_cameras=True)
+        batch = {name: value[None] for name, value in samples[0].items()}
+        figures = geometry_errors([(batch["points"], batch)], normalise=False, min_overlap=0.0)
+        assert figures["rotation_deg"] < 0.5
+        assert figures["translation_deg"] < 2
+        assert figures["rotation_within_15"] == figures["translation_within_15"] == 1
+        assert figures["points_aligned"] < 1e-4
+        assert figures["points_aligned_constant"] > 0.2
+        assert figures["rotation_still_deg"] > 1
 
 
 def test_mirrored_samples_are_mirror_images(rooms: Path, tmp_path: Path) -> None:
@@ -147,26 +176,27 @@ def test_figures_of_known_errors() -> None:
     points = torch.rand(2, 3, 8, 8, 3, generator=torch.Generator().manual_seed(0)) + 1
     valid = torch.ones(2, 3, 8, 8, dtype=torch.bool)
     overlap = torch.tensor([[1.0, 0.5, 0.0], [1.0, 0.2, 0.05]])
-    perfect = geometry_errors([(points, points, valid, overlap)], normalise=False, min_overlap=0.1)
+    truth = {"points": points, "valid": valid, "overlap": overlap}
+    perfect = geometry_errors([(points, truth)], normalise=False, min_overlap=0.1)
     assert perfect["depth_relative"] == perfect["points_near"] == perfect["points_far"] == 0
     assert perfect["depth_within_1.25"] == 1
     moved = points.clone()
     moved[:, 0] *= 1.5
     moved[:, 1, ..., 0] += 0.3
     moved[:, 2, ..., 1] -= 0.7
-    figures = geometry_errors([(moved, points, valid, overlap)], normalise=False, min_overlap=0.1)
+    figures = geometry_errors([(moved, truth)], normalise=False, min_overlap=0.1)
     assert figures["depth_relative"] == pytest.approx(0.5, rel=1e-4)
     assert figures["depth_within_1.25"] == 0
     assert figures["points_near"] == pytest.approx(0.3, rel=1e-4)
     assert figures["points_far"] == pytest.approx(0.7, rel=1e-4)
-    scaled = geometry_errors([(points * 3, points, valid, overlap)], normalise=True, min_overlap=0.1)
+    scaled = geometry_errors([(points * 3, truth)], normalise=True, min_overlap=0.1)
     assert scaled["depth_relative"] == pytest.approx(0, abs=1e-5)
 
 
 def test_learns_and_writes_an_encoder(rooms: Path, tmp_path: Path, start: str) -> None:
     plan = recipe(rooms, tmp_path / "out", start, steps=60, learning_rate=5e-3)
-    before = GeometryPretraining(plan).evaluate()
-    after = pretrain(plan)
+    before = Dust3rTraining(plan).evaluate()
+    after = train(plan)
     assert after["points_near"] < 0.85 * before["points_near"]
     assert after["depth_relative"] < 0.7 * before["depth_relative"]
     report = json.loads((tmp_path / "out" / "report.json").read_text())
@@ -181,20 +211,20 @@ def test_learns_and_writes_an_encoder(rooms: Path, tmp_path: Path, start: str) -
 def test_continues_exactly(
     rooms: Path, tmp_path: Path, start: str, monkeypatch: pytest.MonkeyPatch, normalise: str
 ) -> None:
-    pretrain(recipe(rooms, tmp_path / "whole", start, steps=6, normalise=normalise))
+    train(recipe(rooms, tmp_path / "whole", start, steps=6, normalise=normalise))
     broken = recipe(rooms, tmp_path / "broken", start, steps=6, normalise=normalise)
-    train_step = GeometryPretraining.train_step
+    train_step = Dust3rTraining.train_step
 
-    def interrupted(run: GeometryPretraining, batch: dict[str, torch.Tensor]) -> dict[str, float]:
+    def interrupted(run: Dust3rTraining, batch: dict[str, torch.Tensor]) -> dict[str, float]:
         if run.step == 3:
             raise KeyboardInterrupt
         return train_step(run, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(GeometryPretraining, "train_step", interrupted)
+        patch.setattr(Dust3rTraining, "train_step", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            pretrain(broken)
-    pretrain(broken)
+            train(broken)
+    train(broken)
     whole, resumed = (load_file(tmp_path / name / "encoder" / "model.safetensors") for name in ("whole", "broken"))
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
@@ -226,20 +256,20 @@ def test_decoding_goes_on_where_it_stopped(rooms: Path, tmp_path: Path) -> None:
 
 
 def test_recipe_of_the_repository_is_valid() -> None:
-    plan = load_recipe(GeometryRecipe, ROOT / "recipes" / "geometry_tiny.yaml", ["optimisation.max_steps=5"])
+    plan = load_recipe(Dust3rRecipe, ROOT / "recipes" / "dust3r_tiny.yaml", ["optimisation.max_steps=5"])
     assert plan.encoder.preset == "tiny"
     assert plan.optimisation.max_steps == 5
     with pytest.raises(InputError, match="unknown key"):
-        load_recipe(GeometryRecipe, ROOT / "recipes" / "geometry_tiny.yaml", ["encoder.depth=5"])
+        load_recipe(Dust3rRecipe, ROOT / "recipes" / "dust3r_tiny.yaml", ["encoder.depth=5"])
     with pytest.raises(InputError, match="image_px is 100, expected a multiple of 16"):
-        load_recipe(GeometryRecipe, ROOT / "recipes" / "geometry_tiny.yaml", ["encoder.image_px=100"])
+        load_recipe(Dust3rRecipe, ROOT / "recipes" / "dust3r_tiny.yaml", ["encoder.image_px=100"])
 
 
 def test_a_checkpoint_of_another_encoder_is_refused(rooms: Path, tmp_path: Path, start: str) -> None:
     plan = recipe(rooms, tmp_path / "out", start, steps=1)
-    pretrain(plan)
-    with pytest.raises(InputError, match=r"checkpoint\.pt: holds an encoder of other sizes"):
-        pretrain(replace(plan, encoder=Encoder(image_px=PX), optimisation=replace(plan.optimisation, max_steps=2)))
+    train(plan)
+    with pytest.raises(InputError, match=r"checkpoint\.pt: holds a network of other sizes"):
+        train(replace(plan, encoder=Encoder(image_px=PX), optimisation=replace(plan.optimisation, max_steps=2)))
 
 
 def test_far_views_take_their_share() -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float16, Float32, Float64, UInt8
@@ -25,6 +26,7 @@ from qa_generation.errors import InputError as SceneInputError
 from qa_generation.readers.base import open_reader
 from qa_generation.scene import Scene, View
 
+Fit = Literal["squeeze", "crop"]
 OVERLAP_GRID = 16  # points per side of a view that are looked for in the other views
 VISIBLE_SLACK = 0.05  # metres, and share of the depth, by which a point may lie behind the surface seen there
 
@@ -36,19 +38,22 @@ class ViewCacheKey:
     Attributes:
         reader: name of the dataset reader.
         root: folder of the dataset.
-        image_px: side of the stored square pictures and depth maps; the aspect ratio is not kept.
+        image_px: side of the stored square pictures and depth maps.
         max_views: at most that many views per scene, evenly spaced.
+        fit: how a picture becomes square: ``squeeze`` keeps all of it, ``crop`` keeps the middle and its shape.
     """
 
     reader: str
     root: str
     image_px: int
     max_views: int
+    fit: Fit = "squeeze"
 
     @property
     def digest(self) -> str:
         """A short name for the folder."""
-        return hashlib.blake2b(json.dumps(asdict(self)).encode(), digest_size=6).hexdigest()
+        content = {name: value for name, value in asdict(self).items() if (name, value) != ("fit", "squeeze")}
+        return hashlib.blake2b(json.dumps(content).encode(), digest_size=6).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +61,7 @@ class SceneViews:
     """The views of one scene; tensors are mapped from disk.
 
     Attributes:
-        images: RGB pictures squeezed to a square, as the image processor of the towers does.
+        images: RGB pictures made square, by default squeezed as the image processor of the towers does.
         depth_m: metres along z, 0 = missing.
         rays_x: x / z of the sight line of every column.
         rays_y: y / z of the sight line of every row.
@@ -73,17 +78,29 @@ class SceneViews:
     overlap: Float32[Tensor, "views views"]
 
 
-def _decode_picture(view: View, image_px: int) -> UInt8[np.ndarray, "px px 3"]:
+def kept_part(size: tuple[int, int], fit: Fit) -> tuple[float, float, float, float]:
+    """Left, top, width and height of what is kept of a picture of that (width, height), as shares of it."""
+    width, height = size
+    if fit == "squeeze":
+        return 0.0, 0.0, 1.0, 1.0
+    side = min(size)
+    return (width - side) / 2 / width, (height - side) / 2 / height, side / width, side / height
+
+
+def _decode_picture(view: View, image_px: int, fit: Fit) -> UInt8[np.ndarray, "px px 3"]:
     try:
         with Image.open(BytesIO(view.image.read())) as image:
-            picture = image.convert("RGB").resize((image_px, image_px), Image.Resampling.BICUBIC)
+            left, top, width, height = kept_part(image.size, fit)
+            right, bottom = (left + width) * image.width, (top + height) * image.height
+            box = (left * image.width, top * image.height, right, bottom)
+            picture = image.convert("RGB").resize((image_px, image_px), Image.Resampling.BICUBIC, box)
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise InputError(f"{view.image.path}: the picture of {view.view_id} is damaged ({error})") from error
     return np.asarray(picture)
 
 
 def _decode_depth(
-    view: View, image_px: int
+    view: View, image_px: int, fit: Fit
 ) -> tuple[Float32[np.ndarray, "px px"], Float64[np.ndarray, " px"], Float64[np.ndarray, " px"]]:
     """Depth at the nearest stored pixels (a mean would invent surfaces at edges) and the rays through those pixels."""
     depth_m = view.read_depth() if view.read_depth is not None else None
@@ -91,7 +108,8 @@ def _decode_depth(
         raise InputError(f"view {view.view_id} has no depth map, expected one for every view")
     height, width = depth_m.shape
     steps = (np.arange(image_px) + 0.5) / image_px
-    rows, columns = (steps * height).astype(int), (steps * width).astype(int)
+    left, top, share_x, share_y = kept_part(view.size, fit)
+    rows, columns = ((top + steps * share_y) * height).astype(int), ((left + steps * share_x) * width).astype(int)
     # the depth map may be smaller than the picture that the intrinsics belong to; pixel centres are integers
     pixel_x = (columns + 0.5) * view.size[0] / width - 0.5
     pixel_y = (rows + 0.5) * view.size[1] / height - 0.5
@@ -148,8 +166,8 @@ def decode_scene(scene: Scene, key: ViewCacheKey) -> dict[str, np.ndarray]:
     chosen = np.unique(np.linspace(0, len(scene.views) - 1, min(key.max_views, len(scene.views))).round().astype(int))
     images, depths, rays_x, rays_y = [], [], [], []
     for index in chosen:
-        images.append(_decode_picture(scene.views[index], key.image_px))
-        depth_m, x, y = _decode_depth(scene.views[index], key.image_px)
+        images.append(_decode_picture(scene.views[index], key.image_px, key.fit))
+        depth_m, x, y = _decode_depth(scene.views[index], key.image_px, key.fit)
         depths.append(depth_m)
         rays_x.append(x)
         rays_y.append(y)
@@ -177,8 +195,10 @@ def _store_scene(scene_id: str, key: ViewCacheKey, folder: Path) -> tuple[str, s
     return scene_id, None
 
 
-def cached_views(key: ViewCacheKey, cache: Path, workers: int = 1) -> tuple[list[SceneViews], dict[str, str]]:
-    """All usable scenes, decoded into ``cache`` on first use, and the reason for each that is not usable.
+def cached_views(
+    key: ViewCacheKey, cache: Path, workers: int = 1, min_views: int = 2
+) -> tuple[list[SceneViews], dict[str, str]]:
+    """All scenes with ``min_views`` usable views, decoded into ``cache`` on first use, and why others are left out.
 
     Interrupted work is taken up at the next scene. Raises ``InputError`` when no scene is usable.
     """
@@ -191,11 +211,19 @@ def cached_views(key: ViewCacheKey, cache: Path, workers: int = 1) -> tuple[list
     for scene_id, reason in _map(partial(_store_scene, key=key, folder=folder), missing, workers):
         if reason is not None:
             skipped[scene_id] = reason
-    usable = [scene_id for scene_id in scene_ids if scene_id not in skipped]
+    usable = []
+    for scene_id in scene_ids:
+        if scene_id in skipped:
+            continue
+        scene = SceneViews(scene_id, **load_file(folder / f"{scene_id}.safetensors"))
+        if len(scene.images) < min_views:
+            skipped[scene_id] = f"scene {scene_id} has {len(scene.images)} views, expected at least {min_views}"
+        else:
+            usable.append(scene)
     if not usable:
         reason = next(iter(skipped.values()), "it holds no scene at all")
         raise InputError(f"{key.root}: no usable scene for the reader {key.reader} ({reason})")
-    return [SceneViews(name, **load_file(folder / f"{name}.safetensors")) for name in usable], skipped
+    return usable, skipped
 
 
 def _map(
