@@ -212,11 +212,15 @@ def _with_cameras(plain: Reconstruction, reference: int, method: str) -> Outcome
     except InputError as error:
         return Outcome(plain, method, warnings=(f"no cameras: {error}",))
     result = replace(plain, camera_to_world=cameras.camera_to_world, intrinsics=cameras.intrinsics)
-    warnings = tuple(
-        f"the camera of {name} does not explain its points (median error {error:.1f} pixels)"
-        for name, error, size in zip(plain.names, cameras.median_error_px, plain.sizes, strict=True)
-        if error > LARGE_ERROR * max(size)
-    )
+    sides = np.array([max(size) for size in plain.sizes])
+    off = cameras.median_error_px > LARGE_ERROR * sides
+    warnings: tuple[str, ...] = ()
+    if off.any():
+        worst = plain.names[int(np.argmax(cameras.median_error_px / sides))]
+        warnings = (
+            f"the cameras of {int(off.sum())} of {len(plain)} views do not explain their points (median error above "
+            f"{LARGE_ERROR:.0%} of the longer side, worst in {worst}): expect little of these cameras",
+        )
     result = in_first_camera(result) if reference else result
     return Outcome(result, method, cameras.median_error_px, warnings)
 
