@@ -53,7 +53,7 @@ def test_criteria(golden: Any) -> None:
     results = golden.json("losses_dust3r")["results"]
     assert set(results) == set(ours)
     for name, result in results.items():
-        assert ours[name].item() == pytest.approx(result["loss"], rel=1e-4), name
+        assert ours[name].item() == pytest.approx(result["loss"], rel=1e-5), name
 
 
 @pytest.mark.parametrize("name", ["regr3d", "conf"])
