@@ -113,13 +113,18 @@ def _rescale(view: CameraImage, target: np.ndarray, enlarging: Enlarging) -> Cam
     cubic = enlarging == "bicubic" and scale >= 1
     method = Image.Resampling.BICUBIC if cubic else Image.Resampling.LANCZOS
     image = np.asarray(Image.fromarray(view.image).resize((int(new[0]), int(new[1])), method))
-    rows, columns = (_nearest(int(new[i]), int(size[i])) for i in (1, 0))
     intrinsics = _scaled(view.intrinsics, scale, (size * scale - new) / 2)
-    return CameraImage(image, view.depth[rows[:, None], columns], intrinsics)
+    return CameraImage(image, resize_nearest(view.depth, (int(new[0]), int(new[1]))), intrinsics)
+
+
+def resize_nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A map of numbers at (width, height), values of the pixels that OpenCV's INTER_NEAREST takes."""
+    rows, columns = (_nearest(new, old) for new, old in zip(size[::-1], values.shape, strict=True))
+    return values[rows[:, None], columns]
 
 
 def _nearest(new: int, old: int) -> np.ndarray:
-    """The row of the old array for every row of the new one, rounded as OpenCV's nearest neighbours are."""
+    """The row of the old array for every row of the new one, rounded as OpenCV does."""
     return np.minimum(np.floor(np.arange(new) * (1 / (new / old))).astype(int), old - 1)
 
 
@@ -145,3 +150,23 @@ def _cut(view: CameraImage, left: int, top: int, width: int, height: int) -> Cam
     intrinsics[0, 2] -= left
     intrinsics[1, 2] -= top
     return replace(view, image=view.image[rows, columns], depth=view.depth[rows, columns], intrinsics=intrinsics)
+
+
+def squeeze(view: CameraImage, resolution: tuple[int, int]) -> CameraImage:
+    """All of the view at ``resolution`` (width, height), its shape changed where it has to be.
+
+    Not part of any published protocol; for networks that were trained on pictures made square this way. Depth is taken
+    from the nearest pixel.
+    """
+    if view.image.shape[:2] != view.depth.shape:
+        raise InputError(f"picture is {view.image.shape[:2]}, depth {view.depth.shape}, expected one height and width")
+    image = np.asarray(Image.fromarray(view.image).resize(resolution, Image.Resampling.BICUBIC))
+    columns, rows = (
+        ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(resolution, view.size, strict=True)
+    )
+    factors = np.array(resolution) / np.array(view.size)
+    intrinsics = view.intrinsics.copy()
+    intrinsics[:2, 2] += 0.5
+    intrinsics[:2] *= factors[:, None].astype(intrinsics.dtype)
+    intrinsics[:2, 2] -= 0.5
+    return CameraImage(image, view.depth[rows[:, None], columns], intrinsics)

@@ -1,0 +1,1 @@
+"""Datasets that reconstructions are measured on, each read from its official folder layout."""
