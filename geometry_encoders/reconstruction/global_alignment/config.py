@@ -54,7 +54,7 @@ class AlignmentConfig:
         pairwise_adaptors: also optimise a stretch of every pair across against along the viewing direction.
         focal_break: focal lengths are optimised as this times their logarithm.
         min_confidence: of the pixels that poses are estimated from.
-        pnp_iterations: RANSAC samples of a pose.
+        pnp_iterations: RANSAC samples of a pose (10 in the original).
         max_edges: keep only so many directed pairs, those of the spanning tree first, then the surest ones.
         clean: lower the confidence of points that stand in front of surer surfaces.
         sky: set the confidence of sky to 0.
@@ -65,8 +65,9 @@ class AlignmentConfig:
         compat: do as the original program where it has slips: focal lengths of the spanning tree from the edge
             processed before (dust3r issue 164), points behind a camera moved to depth 1, poses of views without sure
             pixels left at the identity, relative poses with the focal length and principal point of the other view,
-            sky found in RGB pictures read as BGR, translations of exactly 0 without a gradient, pairs of a view
-            with itself kept, the result in the frame of the optimiser.
+            inliers of poses within 5 pixels at any size, translations of exactly 0 without a gradient, pairs of a view
+            with itself kept, sky found in RGB pictures read as BGR, the result in the frame of the optimiser, even
+            where its loss is larger than at the start.
     """
 
     iterations: int = 300
@@ -80,7 +81,7 @@ class AlignmentConfig:
     pairwise_adaptors: bool = False
     focal_break: float = 20.0
     min_confidence: float = 3.0
-    pnp_iterations: int = 10
+    pnp_iterations: int = 100
     max_edges: int | None = None
     clean: bool = True
     sky: bool = False
@@ -115,6 +116,10 @@ class AlignmentConfig:
         if isinstance(values.get("storage"), Mapping):
             values["storage"] = StorageConfig(**values["storage"])
         return AlignmentConfig(**values)
+
+    def pnp_limit_px(self, height: int, width: int) -> float:
+        """Largest reprojection error of an inlier: a hundredth of the longer side (5 pixels in the original)."""
+        return 5.0 if self.compat else max(2.0, max(height, width) / 100)
 
 
 @dataclass(frozen=True)

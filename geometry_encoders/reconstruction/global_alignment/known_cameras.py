@@ -51,7 +51,13 @@ def _pair_into_world(
     matrix = np.array([[focal, 0, x], [0, focal * known.aspect(lens), y], [0, 0, 1]])
     pixels = pixel_grid(height, width).numpy().T
     sure = np.ones(height * width, dtype=bool) if config.compat else _surer_half(graph.confidence(number, 1))
-    found = solve_pnp(graph.points(number, 1)[sure], pixels[sure], matrix, iterations=config.pnp_iterations)
+    found = solve_pnp(
+        graph.points(number, 1)[sure],
+        pixels[sure],
+        matrix,
+        iterations=config.pnp_iterations,
+        reprojection_error_px=config.pnp_limit_px(height, width),
+    )
     if found is None:
         return None
     return align_cameras(np.stack([np.eye(4), found.camera_to_world]), poses[[i, j]])

@@ -45,12 +45,15 @@ def optimise(
 ) -> History:
     """Moves the parameters to a smaller loss; what is known about the cameras stays as it is.
 
+    Where the loss does not get smaller the parameters stay at the start (not with ``compat``).
+
     Raises:
         InputError: the loss stops being finite.
     """
     objective = Objective(graph, config)
     free = _Free(graph, parameters, config, known)
     optimiser = torch.optim.Adam(free.parameters, lr=config.learning_rate, betas=BETAS)
+    start = {name: value.clone() for name, value in parameters.state_dict().items()}
     losses, rates = [], []
     bar = tqdm(range(config.iterations), desc="alignment", unit="step", disable=None if progress else True)
     for step in bar:
@@ -62,7 +65,11 @@ def optimise(
         free.hold_known()
         optimiser.step()
         bar.set_postfix(loss=f"{losses[-1]:.4g}", refresh=False)
-    return History(tuple(losses), tuple(rates), objective.loss(parameters))
+    final = objective.loss(parameters)
+    if losses and not config.compat and not final < losses[0]:  # Adam wanders away from a start that was perfect
+        parameters.load_state_dict(start)
+        final = losses[0]
+    return History(tuple(losses), tuple(rates), final)
 
 
 class _Free:

@@ -156,7 +156,14 @@ def _pose_from_points(
         matrix = np.array([[focal, 0, middle[0]], [0, focal * known.aspect(view), middle[1]], [0, 0, 1]])
     pixels = pixel_grid(height, width).numpy().T
     found = solve_pnp(
-        layout.points[view][sure], pixels[sure], matrix, (width, height), middle, iterations=config.pnp_iterations
+        layout.points[view][sure],
+        pixels[sure],
+        matrix,
+        (width, height),
+        middle,
+        iterations=config.pnp_iterations,
+        reprojection_error_px=config.pnp_limit_px(height, width),
+        refine_focal=not config.compat,
     )
     if focal is None:
         layout.focals[view] = found.focal if found else default_focal(height, width)
