@@ -6,12 +6,12 @@ import io
 import re
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from qa_generation.errors import SceneError
+from qa_generation.readers.checks import check_image
 from qa_generation.scene import View
 
-MAX_PIXELS = 64_000_000
 JPEG_QUALITY = 95
 _JPEG_START = b"\xff\xd8\xff"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*\Z")
@@ -30,25 +30,18 @@ def store_image(view: View, path: Path) -> None:
     Raises:
         SceneError: the picture is missing, unreadable, not of the announced size or too large.
     """
+    where = f"{view.image.path}: view {view.view_id}"
     try:
         content = view.image.read()
+    except OSError as error:
+        raise SceneError(f"{where}: picture cannot be read ({error.strerror})") from error
+    # decoded to the last row although the bytes are kept: a header tells nothing about a file that was cut off
+    check_image(content, view.size, where)
+    if not content.startswith(_JPEG_START):
+        encoded = io.BytesIO()
         with Image.open(io.BytesIO(content)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise SceneError(
-                    f"{view.image.path}: {image.width} x {image.height} pixels, expected at most 64 million"
-                )
-            if image.size != view.size:
-                raise SceneError(
-                    f"{view.image.path}: size {image.size}, expected {view.size} as view {view.view_id} says"
-                )
-            if not content.startswith(_JPEG_START):
-                encoded = io.BytesIO()
-                image.convert("RGB").save(encoded, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-                content = encoded.getvalue()
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
-        if isinstance(error, SceneError):
-            raise
-        raise SceneError(f"{view.image.path}: picture of view {view.view_id} cannot be read ({error})") from error
+            image.convert("RGB").save(encoded, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+        content = encoded.getvalue()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(content)

@@ -6,6 +6,7 @@ overlap depends on the voxel size but hardly on the view's resolution, and a sur
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from qa_generation.errors import SceneError
 from qa_generation.raycast import NEAR_M
 
 MAX_SAMPLES = 10_000_000  # 4,000 square metres at 2 cm; more means that the units are wrong
+_BLOCK = 1 << 14  # points handled at once: their arrays stay in the cache, which halves the time
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,21 +48,32 @@ def sample_instances(
         return SurfaceSamples(np.empty((3, 0), dtype=np.float32), nothing, nothing, 0)
     order = np.argsort(columns, kind="stable")
     points, owner = sample_triangles(corners[order], voxel_m)
-    stored = points.astype(np.float32)
-    cells = np.floor(stored.astype(np.float64) / voxel_m).astype(np.int64)
-    cells -= cells.min(axis=0)
-    nx, ny, nz = (int(n) + 1 for n in cells.max(axis=0))
+    stored = np.ascontiguousarray(points.T, dtype=np.float32)
+    cells = [np.floor(axis.astype(np.float64) / voxel_m).astype(np.int64) for axis in stored]
+    for cell in cells:
+        cell -= cell.min()
+    nx, ny, nz = (int(cell.max()) + 1 for cell in cells)
     if nx * ny * nz >= 1 << 63:
         extent_m = [round(n * voxel_m) for n in (nx, ny, nz)]
         raise SceneError(f"instances spread over {extent_m} m, too far for voxels of {voxel_m} m")
-    keys = (cells[:, 0] * ny + cells[:, 1]) * nz + cells[:, 2]
-    occupied, voxels = np.unique(keys, return_inverse=True)
-    return SurfaceSamples(
-        np.ascontiguousarray(stored.T),
-        columns[order][owner].astype(np.int32),
-        voxels.astype(np.int32),
-        len(occupied),
-    )
+    voxels, voxel_count = _numbered((cells[0] * ny + cells[1]) * nz + cells[2])
+    return SurfaceSamples(stored, columns[order][owner].astype(np.int32), voxels, voxel_count)
+
+
+def _numbered(keys: Int64[np.ndarray, " points"]) -> tuple[Int32[np.ndarray, " points"], int]:
+    """Rank of every key among the different keys, and their number: what np.unique gives, in a third of the time."""
+    bits = len(keys).bit_length()
+    if int(keys.max()) >= 1 << (63 - bits):
+        occupied, ranks = np.unique(keys, return_inverse=True)
+        return ranks.astype(np.int32), len(occupied)
+    # key and place in one number: sorting numbers is far faster than sorting places by key
+    packed = np.sort((keys << bits) | np.arange(len(keys)))
+    place, key = packed & ((1 << bits) - 1), packed >> bits
+    rank = np.zeros(len(keys), dtype=np.int32)
+    np.cumsum(key[1:] != key[:-1], out=rank[1:])
+    ranks = np.empty_like(rank)
+    ranks[place] = rank
+    return ranks, int(rank[-1]) + 1
 
 
 def sample_triangles(
@@ -88,11 +101,23 @@ def sample_triangles(
     low = row / row_count[row_owner]  # 0 on the base, 1 at the apex
     column_count = np.maximum(np.ceil(length[row_owner] * (1.0 - low) / spacing_m), 1)
     point_row, column = _expand(column_count, spacing_m)
-    owner, low = row_owner[point_row], low[point_row]
-    along = foot[owner] * low + (column + 0.5) / column_count[point_row] * (1.0 - low)
-    roof = np.minimum(along / foot[owner], (1.0 - along) / (1.0 - foot[owner]))
-    rise = 0.5 * (low + np.minimum(low + 1.0 / row_count[owner], roof))
-    return start[owner] + (along - rise * foot[owner])[:, None] * base[owner] + rise[:, None] * up[owner], owner
+    owner = row_owner[point_row]
+    points = np.empty((3, len(owner)))
+    axes = list(zip(*(np.ascontiguousarray(a.T) for a in (start, base, up)), strict=True))
+    for block in _blocks(len(owner)):
+        of, row = owner[block], point_row[block]
+        low_here, foot_here = low[row], foot[of]
+        along = foot_here * low_here + (column[block] + 0.5) / column_count[row] * (1.0 - low_here)
+        roof = np.minimum(along / foot_here, (1.0 - along) / (1.0 - foot_here))
+        rise = 0.5 * (low_here + np.minimum(low_here + 1.0 / row_count[of], roof))
+        across = along - rise * foot_here
+        for k, (corner, to_end, to_apex) in enumerate(axes):
+            points[k, block] = corner[of] + across * to_end[of] + rise * to_apex[of]
+    return points.T, owner
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK))
 
 
 def _expand(counts: Float64[np.ndarray, " groups"], spacing_m: float) -> tuple[np.ndarray, np.ndarray]:
@@ -119,14 +144,17 @@ def visible_points(
     behind the depth map (specs 4.3). A pixel without depth (0) sees nothing."""
     height, width = depth_m.shape
     projection = intrinsics @ world_to_camera[:3]
-    x, y, z = projection[:, :3] @ points + projection[:, 3:]
-    front = z > NEAR_M
-    z_safe = np.where(front, z, 1.0)
-    u, v = x / z_safe + 0.5, y / z_safe + 0.5  # pixel centres are at integers, so pixel 0 reaches from 0 to 1 here
-    inside = np.flatnonzero(front & (u >= 0) & (u < width) & (v >= 0) & (v < height))
-    surface = depth_m[v[inside].astype(np.int64), u[inside].astype(np.int64)]
-    z = z[inside]
-    return inside[(surface > 0) & (z <= surface + np.maximum(tolerance_m, tolerance_ratio * z))]
+    found = [np.empty(0, dtype=np.int64)]
+    for block in _blocks(points.shape[1]):
+        x, y, z = projection[:, :3] @ points[:, block] + projection[:, 3:]
+        with np.errstate(divide="ignore", invalid="ignore"):  # what is not in front falls out
+            u, v = x / z + 0.5, y / z + 0.5  # pixel centres are at integers, so pixel 0 reaches from 0 to 1 here
+            inside = np.flatnonzero((z > NEAR_M) & (u >= 0) & (u < width) & (v >= 0) & (v < height))
+        surface = depth_m[v[inside].astype(np.int64), u[inside].astype(np.int64)]
+        z = z[inside]
+        seen = (surface > 0) & (z <= surface + np.maximum(tolerance_m, tolerance_ratio * z))
+        found.append(inside[seen] + block.start)
+    return np.concatenate(found)
 
 
 def seen_voxels(
@@ -139,12 +167,13 @@ def seen_voxels(
     tolerance_ratio: float,
 ) -> Bool[np.ndarray, " voxels"]:
     """The voxels that hold a visible point of an instance which has at least one pixel in the view."""
-    candidates = np.flatnonzero(columns_in_view[samples.columns])
-    seen = visible_points(
-        samples.points[:, candidates], intrinsics, world_to_camera, depth_m, tolerance_m, tolerance_ratio
-    )
     voxels = np.zeros(samples.voxel_count, dtype=bool)
-    voxels[samples.voxels[candidates[seen]]] = True
+    # points are grouped by column, so neighbouring columns in view are one slice
+    change = np.flatnonzero(np.diff(columns_in_view, prepend=False, append=False))
+    for first, last in np.searchsorted(samples.columns, change).reshape(-1, 2):
+        points, of = samples.points[:, first:last], samples.voxels[first:last]
+        seen = visible_points(points, intrinsics, world_to_camera, depth_m, tolerance_m, tolerance_ratio)
+        voxels[of[seen]] = True
     return voxels
 
 

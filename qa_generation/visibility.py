@@ -8,6 +8,8 @@ Everything is counted on a pixel grid whose longer side is at most ``max_side``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt8
@@ -15,13 +17,15 @@ from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt8
 from qa_generation.errors import InputError, SceneError
 from qa_generation.overlap import SurfaceSamples, overlap_percent, sample_instances, seen_voxels
 from qa_generation.pixel_spans import runs_of
-from qa_generation.raycast import RayCaster, Region, pixel_rays, ray_origin, scale_intrinsics, view_rays
+from qa_generation.raycast import NEAR_M, RayCaster, Region, pixel_rays, ray_origin, scale_intrinsics, view_rays
 from qa_generation.scene import Scene, View
 from qa_generation.scene_checks import check_scene
 from qa_generation.silhouettes import silhouette_counts
 from qa_generation.visibility_table import VisibilityTable
 
 MAX_GRID_SIDE = 8192
+# how surely a box must lie off the canvas for its instance to be left out; far above rounding
+_SLACK_M, _SLACK_PX = 1e-3, 2.0
 
 
 @dataclass(frozen=True)
@@ -61,14 +65,18 @@ class VisibilityConfig:
 
 @dataclass(frozen=True, eq=False)
 class _Surface:
-    """The scene's triangles prepared for annotation; instances are numbered by table column."""
+    """The scene's triangles prepared for annotation; instances are numbered by table column.
+
+    Vertices and triangles of the instances are grouped by column, and no column shares a vertex with another.
+    """
 
     caster: RayCaster
     column_of_triangle: Int32[np.ndarray, " triangles_and_one"]  # -1 for bare surface; the last entry means no hit
     vertices: Float32[np.ndarray, "used 3"]
     triangles: Int64[np.ndarray, "3 instance_triangles"]
     columns: Int64[np.ndarray, " instance_triangles"]
-    column_count: int
+    first_vertex: Int64[np.ndarray, " columns_and_one"]
+    first_triangle: Int64[np.ndarray, " columns_and_one"]
     threads: int
     alone: dict[int, RayCaster]
 
@@ -79,25 +87,83 @@ class _Surface:
         if len(ids):
             place = np.minimum(np.searchsorted(ids, mesh.triangle_instances), len(ids) - 1)
             column_of_triangle[:-1] = np.where(ids[place] == mesh.triangle_instances, place, -1)
-        own = np.flatnonzero(column_of_triangle[:-1] >= 0)
-        used, triangles = np.unique(mesh.triangles[own], return_inverse=True)
+        order = np.argsort(column_of_triangle[:-1], kind="stable")
+        order = order[np.count_nonzero(column_of_triangle[:-1] < 0) :]
+        columns, vertex_count = column_of_triangle[order].astype(np.int64), len(mesh.vertices)
+        used, triangles = np.unique(columns[:, None] * vertex_count + mesh.triangles[order], return_inverse=True)
+        bounds = np.arange(len(ids) + 1)
         return cls(
             RayCaster.of_mesh(mesh, threads),
             column_of_triangle,
-            mesh.vertices[used],
+            mesh.vertices[used % vertex_count],
             np.ascontiguousarray(triangles.reshape(-1, 3).T),
-            column_of_triangle[own].astype(np.int64),
-            len(ids),
+            columns,
+            np.searchsorted(used, bounds * vertex_count),
+            np.searchsorted(columns, bounds),
             threads,
             {},
         )
 
+    @property
+    def column_count(self) -> int:
+        return len(self.first_triangle) - 1
+
+    def vertices_of(self, column: int) -> slice:
+        return slice(self.first_vertex[column], self.first_vertex[column + 1])
+
+    def triangles_of(self, column: int) -> slice:
+        return slice(self.first_triangle[column], self.first_triangle[column + 1])
+
     def caster_of(self, column: int) -> RayCaster:
         """The caster of one instance alone, built on first use."""
         if column not in self.alone:
-            used, triangles = np.unique(self.triangles[:, self.columns == column], return_inverse=True)
-            self.alone[column] = RayCaster(self.vertices[used], triangles.reshape(3, -1).T, self.threads)
+            triangles = self.triangles[:, self.triangles_of(column)] - self.first_vertex[column]
+            self.alone[column] = RayCaster(self.vertices[self.vertices_of(column)], triangles.T, self.threads)
         return self.alone[column]
+
+    @cached_property
+    def corners(self) -> Float64[np.ndarray, "columns 8 3"]:
+        """Corners of the box around every column, world metres."""
+        low = np.minimum.reduceat(self.vertices, self.first_vertex[:-1]).astype(np.float64)
+        high = np.maximum.reduceat(self.vertices, self.first_vertex[:-1]).astype(np.float64)
+        share = np.array(list(product((0.0, 1.0), repeat=3)))
+        return low[:, None] * (1.0 - share) + high[:, None] * share
+
+    def part(
+        self, kept: Int64[np.ndarray, " kept"]
+    ) -> tuple[
+        Float64[np.ndarray, "points 3"], Int64[np.ndarray, "3 part_triangles"], Int64[np.ndarray, " part_triangles"]
+    ]:
+        """Vertices (world metres), triangles and their columns, of these columns only."""
+        points = [np.empty((0, 3), dtype=np.float64)]
+        triangles, columns = [np.empty((3, 0), dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+        moved = 0
+        for column in kept.tolist():
+            mine, faces = self.vertices_of(column), self.triangles_of(column)
+            points.append(self.vertices[mine])
+            triangles.append(self.triangles[:, faces] + (moved - mine.start))
+            columns.append(self.columns[faces])
+            moved += mine.stop - mine.start
+        return np.concatenate(points), np.concatenate(triangles, axis=1), np.concatenate(columns)
+
+    def on_canvas(
+        self,
+        intrinsics: Float64[np.ndarray, "3 3"],
+        rotation: Float64[np.ndarray, "3 3"],
+        origin: Float32[np.ndarray, "3"],
+        size: tuple[int, int],
+    ) -> Int64[np.ndarray, " kept"]:
+        """Columns of which the 3 x 3 canvas may show a pixel: all but those whose box lies surely off it."""
+        if not self.column_count:
+            return np.empty(0, dtype=np.int64)
+        box = (self.corners - origin) @ rotation.T
+        before, behind = (box[..., 2] > NEAR_M).all(axis=1), (box[..., 2] < NEAR_M - _SLACK_M).all(axis=1)
+        pixels = (np.where(before[:, None, None], box, [0.0, 0.0, 1.0]) @ intrinsics.T)[..., :2]
+        pixels /= np.where(before[:, None], box[..., 2], 1.0)[..., None]
+        low, high = pixels.min(axis=1), pixels.max(axis=1)
+        frame = np.array(size)
+        off = before & ((high < -frame - _SLACK_PX) | (low > 2 * frame + _SLACK_PX)).any(axis=1)
+        return np.flatnonzero(~(off | behind))
 
 
 def annotate(scene: Scene, config: VisibilityConfig | None = None) -> VisibilityTable:
@@ -187,10 +253,11 @@ def _silhouettes(
         return hit
 
     # from the origin the rays really start at, so that projection and rays agree far below the margin
-    relative = surface.vertices.astype(np.float64) - ray_origin(view.world_to_camera)
-    points = relative @ view.world_to_camera[:3, :3].T
+    origin, rotation = ray_origin(view.world_to_camera), view.world_to_camera[:3, :3]
+    size = (winners.shape[1], winners.shape[0])
+    points, triangles, columns = surface.part(surface.on_canvas(intrinsics, rotation, origin, size))
     return silhouette_counts(
-        points, surface.triangles, surface.columns, surface.column_count, intrinsics, winners, settle
+        (points - origin) @ rotation.T, triangles, columns, surface.column_count, intrinsics, winners, settle
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import signal
@@ -310,12 +311,22 @@ def test_jpeg_bytes_are_kept_and_png_becomes_jpeg(tmp_path: Path):
     assert (tmp_path / "copy.jpg").read_bytes() == content
 
 
-@pytest.mark.parametrize("content, named", [(b"", "cannot be read"), (b"\xff\xd8\xff junk", "cannot be read")])
-def test_an_unreadable_picture_is_named(tmp_path: Path, content: bytes, named: str):
+def _jpeg_of(view: View) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.effect_noise(view.size, 60).convert("RGB").save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kept", [0, 12, 400, 0.5, 0.97, "junk"])
+def test_a_picture_that_is_not_whole_is_named(tmp_path: Path, kept: int | float | str):
     scene = furnished_room(tmp_path, views=2)
     path = tmp_path / "bad.jpg"
-    path.write_bytes(content)
+    content = _jpeg_of(scene.views[0])
+    end = int(kept * len(content)) if isinstance(kept, float) else kept
+    path.write_bytes(b"\xff\xd8\xff junk" if isinstance(end, str) else content[:end])
     view: View = replace(scene.views[0], image=Blob(path))
-    with pytest.raises(SceneError, match=named) as error:
+    with pytest.raises(SceneError, match="cannot be decoded") as error:
         store_image(view, tmp_path / "out.jpg")
     assert "bad.jpg" in str(error.value) and not (tmp_path / "out.jpg").exists()
