@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from jaxtyping import Float, Int
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
@@ -77,6 +78,10 @@ class DensePretraining(Pretraining):
         how = recipe.optimisation
         self.class_weights = class_weights(cells, how.class_balance, how.background_weight).to(accelerator.device)
         super().__init__(self.model, how, accelerator, folder)
+
+    def heads(self, model: nn.Module) -> list[nn.Module]:
+        """The layer that reads labels off the tokens."""
+        return [cast(DenseLabelModel, model).head]
 
     def _build(self, accelerator: Accelerator) -> DenseLabelModel:
         """The untrained network, or one that goes on from a tower."""

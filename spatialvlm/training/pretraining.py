@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from geometry_encoders.errors import InputError
+from spatialvlm.training.muon import MuonWithAdamW
 from spatialvlm.training.schedule import ScheduleName, learning_rate_factor, progress
+
+OptimizerName = Literal["adamw", "muon"]
 
 
 class Budget(Protocol):
@@ -35,10 +38,22 @@ class Budget(Protocol):
     def weight_decay(self) -> float: ...
     @property
     def max_grad_norm(self) -> float: ...
+    @property
+    def optimizer(self) -> OptimizerName: ...
 
 
-def adamw(model: nn.Module, budget: Budget, betas: tuple[float, float] = (0.9, 0.999)) -> torch.optim.AdamW:
-    """AdamW over all parameters that want gradients, with weight decay on matrices but not on biases and norms."""
+def build_optimizer(
+    model: nn.Module,
+    budget: Budget,
+    betas: tuple[float, float] = (0.9, 0.999),
+    heads: Iterable[nn.Module] = (),
+) -> torch.optim.Optimizer:
+    """The optimiser of that name over all parameters that want gradients; weight decay spares biases and norms.
+
+    ``heads`` are the linear layers that read the network out, which Muon leaves to AdamW.
+    """
+    if budget.optimizer == "muon":
+        return MuonWithAdamW(model, budget.learning_rate, budget.weight_decay, betas, heads=heads)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [parameter for parameter in trained if parameter.ndim >= 2]},
@@ -92,10 +107,14 @@ class Pretraining:
         min_learning_rate: float = 0.0,
     ) -> None:
         self.model, self.budget, self.accelerator, self.folder = model, budget, accelerator, folder
-        optimizer = adamw(model, budget, betas)
+        optimizer = build_optimizer(model, budget, betas, self.heads(model))
         self.prepared, self.optimizer = accelerator.prepare(model if called is None else called, optimizer)
         self.step, self.elapsed_s = 0, 0.0
         self._floor = min_learning_rate / budget.learning_rate if budget.learning_rate > 0 else 0.0
+
+    def heads(self, model: nn.Module) -> list[nn.Module]:
+        """Linear layers that read the network out."""
+        return []
 
     # ---- how far the run is ----------------------------------------------------------------------------------------
 

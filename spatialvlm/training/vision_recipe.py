@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from spatialvlm.training.pretraining import OptimizerName
 from spatialvlm.training.schedule import ScheduleName
 
 
@@ -59,7 +60,8 @@ class Optimisation:
         learning_rate: peak of the schedule.
         schedule: shape of the decay.
         warmup: share of the run with a rising rate.
-        weight_decay: of AdamW, on matrices only.
+        weight_decay: on matrices only.
+        optimizer: ``adamw``, or ``muon`` (`spatialvlm.training.muon`), which learns faster here.
         max_grad_norm: gradients are clipped to this norm.
         background_weight: weight of background cells in the cross entropy, foreground has 1 on average.
         class_balance: categories weigh their frequency to the power of minus this; 0 treats all cells alike.
@@ -74,6 +76,7 @@ class Optimisation:
     learning_rate: float = 1e-3
     schedule: ScheduleName = "cosine"
     warmup: float = 0.05
+    optimizer: OptimizerName = "muon"
     weight_decay: float = 0.05
     max_grad_norm: float = 1.0
     background_weight: float = 0.3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from spatialvlm.training.pretraining import OptimizerName
 from spatialvlm.training.reconstruction.views import Fit
 from spatialvlm.training.schedule import ScheduleName
 
@@ -48,7 +49,8 @@ class Optimisation:
         min_learning_rate: its end.
         schedule: shape of the decay.
         warmup: share of the run with a rising rate.
-        weight_decay: of AdamW, on matrices only.
+        weight_decay: on matrices only.
+        optimizer: ``adamw``, or ``muon`` (`spatialvlm.training.muon`), which learns faster here.
         max_grad_norm: gradients are clipped to this norm.
         normalise: ``metric`` trains on metres, ``scale`` divides prediction and truth by their own mean distance.
         alpha: reward for confidence.
@@ -65,6 +67,7 @@ class Optimisation:
     min_learning_rate: float = 0.0
     schedule: ScheduleName = "cosine"
     warmup: float = 0.05
+    optimizer: OptimizerName = "adamw"
     weight_decay: float = 0.05
     max_grad_norm: float = 1.0
     normalise: Normalise = "metric"

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
+from geometry_encoders.reconstruction.dust3r.linear_head import LinearHead
 from spatialvlm.training.pretraining import Clock, Pretraining
 from spatialvlm.training.reconstruction.augmentation import jitter_colours
 from spatialvlm.training.reconstruction.curriculum import window_ratio
@@ -72,6 +73,10 @@ class ReconstructionTraining(Pretraining):
         """The network to train."""
         raise NotImplementedError
 
+    def heads(self, model: nn.Module) -> list[nn.Module]:
+        """The linear heads of DUSt3R; its DPT heads hold no matrices."""
+        return [module for module in model.modules() if isinstance(module, LinearHead)]
+
     def called_in_training(self, model: PreTrainedModel) -> nn.Module:
         """The module that a training step calls; wrapped for several processes."""
         return model
@@ -106,7 +111,7 @@ class ReconstructionTraining(Pretraining):
                 share = range(step * batch + accelerator.process_index, (step + 1) * batch, accelerator.num_processes)
                 yield [(number, pixels, ratio) for number in share]
 
-        yield from DataLoader(samples, batch_sampler=numbers(), num_workers=self.data.load_workers)  # type: ignore[arg-type]
+        yield from DataLoader(samples, batch_sampler=numbers(), num_workers=self.data.load_workers)
 
     def pixels(self, step: int) -> PixelGrid:
         """The pixels that the loss of that step looks at."""
