@@ -61,8 +61,8 @@ def _capture(scene: Path, nan_pose_as_identity: bool) -> Capture:
     if not numbers:
         raise SceneError(f"{scene / 'images'}: no pictures, expected files such as img0.png")
     if numbers != list(range(len(poses))):
-        found = f"{len(numbers)} pictures up to img{numbers[-1]}.png"
-        raise SceneError(f"{scene}: {len(poses)} poses and {found}, expected one picture per pose, counted from 0")
+        pictures = f"{len(numbers)} pictures up to img{numbers[-1]}.png"
+        raise SceneError(f"{scene}: {len(poses)} poses and {pictures}, expected one picture per pose, counted from 0")
     names = [str(number) for number in numbers]
     if not nan_pose_as_identity:
         names = [name for name in names if np.isfinite(poses[int(name)]).all()]
