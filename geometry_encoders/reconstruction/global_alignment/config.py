@@ -65,9 +65,9 @@ class AlignmentConfig:
         compat: do as the original program where it has slips: focal lengths of the spanning tree from the edge
             processed before (dust3r issue 164), points behind a camera moved to depth 1, poses of views without sure
             pixels left at the identity, relative poses with the focal length and principal point of the other view,
-            inliers of poses within 5 pixels at any size, translations of exactly 0 without a gradient, pairs of a view
-            with itself kept, sky found in RGB pictures read as BGR, the result in the frame of the optimiser, even
-            where its loss is larger than at the start.
+            inliers of poses within 5 pixels at any size, translations of exactly 0 without a gradient, sky
+            found in RGB pictures read as BGR, the result in the frame of the optimiser, even where its loss is larger
+            than at the start.
     """
 
     iterations: int = 300

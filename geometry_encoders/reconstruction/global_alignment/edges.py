@@ -17,15 +17,17 @@ from geometry_encoders.reconstruction.global_alignment.spanning_tree import span
 def choose_edges(
     edges: Sequence[Edge], scores: Float[ndarray, " edges"], views: int, config: AlignmentConfig
 ) -> list[int]:
-    """Numbers of the edges that are used, in their order: without pairs of a view with itself, at most ``max_edges``.
+    """Numbers of the edges that are used, in their order: at most ``max_edges``.
 
-    Where there are too many, those of the spanning tree stay, and then the ones with the best scores.
+    Pairs of a view with itself, which circular windows longer than the sequence bring, are left out: they say nothing
+    about how views lie to each other. Where there are too many pairs, those of the spanning tree stay, and then the
+    ones with the best scores.
 
     Raises:
         InputError: the pairs do not join all views, or ``max_edges`` is too few for that.
     """
-    check_edges(edges, views)
-    numbers = [n for n, (i, j) in enumerate(edges) if i != j or config.compat]
+    numbers = [n for n, (i, j) in enumerate(edges) if i != j]
+    check_edges([edges[n] for n in numbers], views)
     limit = config.max_edges
     if limit is None or len(numbers) <= limit:
         return numbers
