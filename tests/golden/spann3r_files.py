@@ -21,8 +21,10 @@ OPTION_NAMES = {
 
 def load_spann3r(golden: Any, weights: str = "spann3r.weights.safetensors") -> Spann3rModel:
     """The model whose state dict has official names, checked strictly."""
-    description = golden.json(weights.removesuffix(".weights.safetensors"))
-    model = Spann3rModel(Spann3rConfig.from_official_arguments(description["model"])).eval()
+    arguments = golden.json(weights.removesuffix(".weights.safetensors"))["model"]
+    for name in ("value_dim", "tokens_per_frame"):  # follow from the others
+        arguments.pop(name)
+    model = Spann3rModel(Spann3rConfig.from_official_arguments(arguments)).eval()
     model.load_state_dict(golden.weights(weights), strict=True)
     return model
 

@@ -24,7 +24,7 @@ CONSTRUCTOR = "AsymmetricCroCo3DStereo"
 def load_dust3r_folder(
     folder: Path, for_training: bool = False, changes: Mapping[str, Any] | None = None
 ) -> Dust3rModel:
-    """The model in a published hub folder, with ``config.json`` and ``model.safetensors``; see `dust3r_from_content`."""
+    """The model in a published hub folder of config.json and model.safetensors; see `dust3r_from_content`."""
     arguments, state = _read_folder(folder)
     return _build(arguments, state, folder, for_training, changes)
 

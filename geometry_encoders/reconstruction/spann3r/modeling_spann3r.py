@@ -95,9 +95,8 @@ class Spann3rModel(PreTrainedModel, GeometryEncoder):
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
-        elif module is self:
-            pictures = self.dust3r.patch_embed.proj.parameters()
-            for target, source in zip(self.pos_patch_embed.proj.parameters(), pictures, strict=True):
+        elif module is self.pos_patch_embed.proj:
+            for target, source in zip(module.parameters(), self.dust3r.patch_embed.proj.parameters(), strict=True):
                 init.copy_(target, source)
 
     # ---- what comes on top of DUSt3R ---------------------------------------------------------------------------------
