@@ -38,6 +38,7 @@ class GeometryEncoder(ABC):
     """
 
     patch_size: int
+    any_views_in_export: bool = True  # False where views are walked one by one: their number is part of the program
 
     @property
     @abstractmethod

@@ -28,21 +28,30 @@ class ViewEncoder(nn.Module):
         return self.body.encode_padded_views(pixel_values, view_mask)
 
 
-def export_view_encoder(model: SpatialMosaicForConditionalGeneration | SpatialMosaicModel) -> ExportedProgram:
+def export_view_encoder(
+    model: SpatialMosaicForConditionalGeneration | SpatialMosaicModel, fixed_views: int = 5
+) -> ExportedProgram:
     """The view encoder as an exported graph for any number of samples, each padded to 3 to 32 views.
 
-    Fewer views are padded, e.g. a single one with ``view_mask`` [[True, False, False]]: padding changes nothing.
+    Fewer views are padded, e.g. a single one with ``view_mask`` [[True, False, False]]: padding changes nothing. A
+    geometry tower that walks through the views, as Spann3R does, fixes their number: all samples are padded to
+    ``fixed_views`` then.
     """
     encoder = ViewEncoder(model).eval()
     config = encoder.body.config
     rows, columns = config.visual_grid
     patch = config.vision_config.patch_size
     parameter = next(encoder.parameters())
-    shape = (2, 3, 3, rows * patch, columns * patch)
-    pixel_values = torch.zeros(shape, device=parameter.device)
-    view_mask = torch.tensor([[True, True, True], [True, True, False]], device=parameter.device)
-    samples, views = Dim("samples", min=1, max=1024), Dim("views", min=MIN_PADDED_VIEWS, max=MAX_PADDED_VIEWS)
-    dynamic = {"pixel_values": {0: samples, 1: views}, "view_mask": {0: samples, 1: views}}
+    tower = encoder.body.geometry_tower
+    any_views = tower is None or getattr(tower, "any_views_in_export", True)
+    count = MIN_PADDED_VIEWS if any_views else fixed_views
+    pixel_values = torch.zeros(2, count, 3, rows * patch, columns * patch, device=parameter.device)
+    view_mask = torch.ones(2, count, dtype=torch.bool, device=parameter.device)
+    view_mask[1, -1] = False
+    axes = {0: Dim("samples", min=1, max=1024)}
+    if any_views:
+        axes[1] = Dim("views", min=MIN_PADDED_VIEWS, max=MAX_PADDED_VIEWS)
+    dynamic = {"pixel_values": axes, "view_mask": axes}
     with torch.no_grad():
         return torch.export.export(
             encoder,

@@ -8,13 +8,23 @@ import torch
 from transformers import LlamaConfig, PreTrainedTokenizerFast, SiglipImageProcessorPil, SiglipVisionConfig
 
 from geometry_encoders.reconstruction.dust3r import dust3r_tiny_config
+from geometry_encoders.reconstruction.spann3r import spann3r_tiny_config
 from spatialvlm.models import SpatialMosaicConfig, SpatialMosaicForConditionalGeneration, SpatialMosaicProcessor
 
 FusionName = Literal["cross_attention", "add", "concat_mlp", "gated", "none"]
+GeometryName = Literal["spann3r", "dust3r"]
+
+GEOMETRY_CONFIGS = {"spann3r": spann3r_tiny_config, "dust3r": dust3r_tiny_config}
 
 
-def tiny_config(tokenizer: PreTrainedTokenizerFast, fusion: FusionName = "add") -> SpatialMosaicConfig:
-    """The configuration of ``tiny``: 128 x 128 pixels, 64 tokens per view, six layers of width 192 twice."""
+def tiny_config(
+    tokenizer: PreTrainedTokenizerFast, fusion: FusionName = "add", geometry: GeometryName = "dust3r"
+) -> SpatialMosaicConfig:
+    """The configuration of ``tiny``: 128 x 128 pixels, 64 tokens per view, six layers of width 192 twice.
+
+    Its geometry tower is DUSt3R unless said otherwise, which the checkpoint in the package was trained with; the
+    default of `SpatialMosaicConfig` is Spann3R.
+    """
     return SpatialMosaicConfig(
         vision_config=SiglipVisionConfig(
             image_size=128,
@@ -25,7 +35,7 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast, fusion: FusionName = "add") 
             intermediate_size=576,
             vision_use_head=False,
         ),
-        geometry_config=None if fusion == "none" else dust3r_tiny_config(),
+        geometry_config=None if fusion == "none" else GEOMETRY_CONFIGS[geometry](),
         text_config=LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=192,
@@ -48,7 +58,10 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast, fusion: FusionName = "add") 
 
 
 def build_tiny(
-    tokenizer: PreTrainedTokenizerFast, fusion: FusionName = "add", seed: int = 0
+    tokenizer: PreTrainedTokenizerFast,
+    fusion: FusionName = "add",
+    seed: int = 0,
+    geometry: GeometryName = "dust3r",
 ) -> tuple[SpatialMosaicForConditionalGeneration, SpatialMosaicProcessor]:
     """An untrained ``tiny`` model and its processor; the same seed gives the same weights.
 
@@ -56,8 +69,9 @@ def build_tiny(
         tokenizer: see `spatialvlm.tokenizer.train_tokenizer`; its size decides the size of the word embeddings.
         fusion: ``cross_attention``, ``add``, ``concat_mlp``, ``gated`` or ``none`` (the geometry-free twin).
         seed: of the initial weights; torch's global generator is left as it was.
+        geometry: the geometry tower, ``dust3r`` or ``spann3r``.
     """
-    config = tiny_config(tokenizer, fusion)
+    config = tiny_config(tokenizer, fusion, geometry)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = SpatialMosaicForConditionalGeneration(config)

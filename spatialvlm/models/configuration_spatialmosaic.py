@@ -23,8 +23,8 @@ class SpatialMosaicConfig(PreTrainedConfig):
     Attributes:
         text_config: any causal language model that `AutoModel` knows; Qwen2 by default.
         vision_config: any vision transformer that `AutoModel` knows; SigLIP by default.
-        geometry_config: a model that implements `geometry_encoders.interface.GeometryEncoder`; DUSt3R by default,
-            None with fusion ``none``.
+        geometry_config: a model that implements `geometry_encoders.interface.GeometryEncoder`; Spann3R by default,
+            ``{"model_type": "dust3r"}`` or any other by its own configuration, None with fusion ``none``.
         fusion: how geometry enters the visual tokens; ``none`` is the geometry-free twin, without a geometry tower.
         fusion_num_heads: heads of the cross-attention block; None gives heads of 64 channels.
         fusion_dropout: dropout on the output of the fusion block.
@@ -45,7 +45,7 @@ class SpatialMosaicConfig(PreTrainedConfig):
         "vision_config": SubConfigSpec(
             config_class=AutoConfig, model_type="siglip_vision_model", init_kwargs={"vision_use_head": False}
         ),
-        "geometry_config": SubConfigSpec(config_class=AutoConfig, model_type="dust3r", optional=True),
+        "geometry_config": SubConfigSpec(config_class=AutoConfig, model_type="spann3r", optional=True),
     }
 
     text_config: SubConfig = None

@@ -81,8 +81,8 @@ class ViewEncodingMixin:
     ) -> Float[Tensor, "samples views tokens geometry_size"]:
         """Geometry tokens of each view as the fusion block wants them; every sample on its own.
 
-        Aligned blocks get the patch grid resampled to the visual grid; the others get the camera token, where the
-        encoder has one, followed by the patch tokens (specs 6.1).
+        Aligned blocks get the patch grid resampled to the visual grid, the view's camera token, where the encoder has
+        one, added to every patch token; the others get the camera token followed by the patch tokens (specs 6.1).
         """
         tower = self.geometry_tower
         samples, views = pixel_values.shape[:2]
@@ -91,6 +91,8 @@ class ViewEncodingMixin:
             output = tower.encode_views(images.to(tower.dtype), view_mask, with_pointmaps=False)
         tokens = output.patch_tokens
         if self.fusion.aligned:
+            if output.camera_tokens is not None:
+                tokens = tokens + output.camera_tokens
             tokens = resize_token_grid(tokens.flatten(0, 1), output.grid, self.config.visual_grid)
             return tokens.unflatten(0, (samples, views))
         return tokens if output.camera_tokens is None else torch.cat([output.camera_tokens, tokens], dim=2)

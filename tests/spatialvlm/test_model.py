@@ -327,6 +327,6 @@ def test_fusion_none_refuses_a_geometry_tower():
 def test_default_configuration_survives_json(tmp_path):
     config = SpatialMosaicConfig()
     config.save_pretrained(tmp_path)
-    assert json.loads((tmp_path / "config.json").read_text())["geometry_config"]["model_type"] == "dust3r"
+    assert json.loads((tmp_path / "config.json").read_text())["geometry_config"]["model_type"] == "spann3r"
     loaded = AutoConfig.from_pretrained(tmp_path)
     assert {**loaded.to_dict(), "_name_or_path": ""} == config.to_dict()

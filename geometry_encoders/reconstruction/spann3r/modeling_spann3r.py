@@ -56,6 +56,7 @@ class Spann3rModel(PreTrainedModel, GeometryEncoder):
     base_model_prefix = "spann3r"
     main_input_name = "pixel_values"
     input_modalities = "image"
+    any_views_in_export = False
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
