@@ -35,7 +35,8 @@ def find_tracks(result: Reconstruction, min_confidence: float = 0.0, max_points:
     """Points above a confidence, each with the pixels of later views whose own point is the same.
 
     A view observes a point when the point projects into it and the pixel there holds a point within one percent of the
-    depth; that pixel then makes no point of its own, so surfaces seen by several views are not doubled.
+    depth; that pixel then makes no point of its own, so surfaces seen by several views are not doubled. Points behind
+    the camera that they were seen in are left out.
 
     Raises:
         InputError: a reconstruction without cameras.
@@ -49,7 +50,7 @@ def find_tracks(result: Reconstruction, min_confidence: float = 0.0, max_points:
     for view in range(len(result)):
         mine = np.flatnonzero(cloud.view == view)
         columns, rows = cloud.pixels[mine].T
-        mine = mine[~taken[view][rows, columns]]
+        mine = mine[~taken[view][rows, columns] & (_in_camera(result, view, cloud.points[mine])[:, 2] > 0)]
         is_first[mine] = True
         found.append((mine, np.full(len(mine), view), cloud.pixels[mine]))
         for other in range(view + 1, len(result)):
@@ -78,6 +79,12 @@ def _every(cloud: PointCloud, limit: int) -> PointCloud:
     return cloud if len(cloud) <= limit else _take(cloud, _spread(np.arange(len(cloud)), limit))
 
 
+def _in_camera(result: Reconstruction, view: int, points: Float[ndarray, "points 3"]) -> Float[ndarray, "points 3"]:
+    assert result.camera_to_world is not None
+    pose = result.camera_to_world[view]
+    return (points - pose[:3, 3]) @ pose[:3, :3]
+
+
 def _observe(
     result: Reconstruction,
     view: int,
@@ -86,10 +93,9 @@ def _observe(
     taken: Bool[ndarray, "height width"],
 ) -> tuple[Int[ndarray, " seen"], Int[ndarray, "seen 2"]]:
     """Which points a view sees in pixels that are not taken, and those pixels; one point per pixel, the nearest."""
-    assert result.camera_to_world is not None and result.intrinsics is not None
+    assert result.intrinsics is not None
     height, width = result.sizes[view]
-    pose = result.camera_to_world[view]
-    in_camera = (points - pose[:3, 3]) @ pose[:3, :3]
+    in_camera = _in_camera(result, view, points)
     depth = in_camera[:, 2]
     with np.errstate(divide="ignore", invalid="ignore"):
         projected = in_camera @ result.intrinsics[view].T / depth[:, None]
