@@ -130,6 +130,18 @@ def test_starts_as_the_dust3r_it_is_built_around(start: str, tmp_path: Path) -> 
     assert torch.equal(on.value_out.weight, model.value_out.weight)
 
 
+def test_starts_from_an_official_checkpoint() -> None:
+    path = ROOT / "tests" / "data" / "golden_dust3r" / "official_style_dust3r.pth"
+    dust3r, model = load_encoder(str(path)), spann3r_to_train(str(path), "tiny", 64, 2.0, seed=0)
+    assert isinstance(dust3r, Dust3rModel)
+    assert model.config.value_encoder_heads == dust3r.config.enc_num_heads
+    weights = model.dust3r.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in dust3r.state_dict().items())
+    points = model.eval().forward_sequence(torch.rand(1, 3, 3, 64, 64) * 2 - 1).left_points
+    assert points.shape == (1, 2, 64, 64, 3)
+    assert torch.isfinite(points).all()
+
+
 def test_passing_features_through_starts_every_step_as_a_pair(start: str) -> None:
     model = spann3r_to_train(start, "tiny", PX, 2.0, seed=0, pass_through=True).eval()
     dust3r = load_encoder(start).eval()

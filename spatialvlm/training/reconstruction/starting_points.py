@@ -99,12 +99,12 @@ def spann3r_to_train(
 def spann3r_around(dust3r: Dust3rModel, preset: str, seed: int) -> Spann3rModel:
     """A Spann3R with the weights of that DUSt3R; what comes on top is new and depends on ``seed`` only.
 
-    Sizes of DUSt3R's part come from ``dust3r``, those of value encoder and memory from the preset. The patch embedding
-    of pointmaps starts as a copy of that of pictures, as in the original.
+    Sizes of DUSt3R's part and the heads of the value encoder come from ``dust3r``, everything else from the preset. The
+    patch embedding of pointmaps starts as a copy of that of pictures, as in the original.
     """
-    on_top = SPANN3R_PRESETS[preset]().to_dict()
-    trunk = {name: value for name, value in dust3r.config.to_dict().items() if name not in NOT_INHERITED}
-    settings = {name: value for name, value in (on_top | trunk).items() if name not in NOT_INHERITED}
+    settings = SPANN3R_PRESETS[preset]().to_dict() | dust3r.config.to_dict()
+    settings |= {"value_encoder_heads": dust3r.config.enc_num_heads}
+    settings = {name: value for name, value in settings.items() if name not in NOT_INHERITED}
     torch.manual_seed(seed)
     model = Spann3rModel(Spann3rConfig(**settings))
     model.dust3r.load_state_dict(dust3r.state_dict())
