@@ -21,7 +21,7 @@ _NEIGHBOURS_OF_NORMALS = 30
 PointGrid = Float[np.ndarray, "*shape 3"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class MedianFrame:
     """Where a cloud lies in front of its first camera, and how large it is.
 
@@ -42,7 +42,7 @@ class MedianFrame:
         return cls(float(centre[2]), float(_lower_median(np.linalg.norm(points - centre, axis=1))))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class IcpResult:
     """The rigid move that iterative closest points found; ``fitness`` is the share of points with a partner."""
 
