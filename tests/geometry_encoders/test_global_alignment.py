@@ -116,7 +116,8 @@ def test_the_same_input_gives_the_same_bytes() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"chunk_points": 1},
+        {"chunk_points": 100},
+        {"chunk_points": 2000},
         {"storage": StorageConfig(place="disk")},
         {"storage": StorageConfig(precision="float16")},
         {"storage": StorageConfig(precision="float16", place="disk")},

@@ -119,7 +119,7 @@ def test_spanning_tree_and_start(golden: Any, name: str) -> None:
     assert Objective(graph, config).loss(parameters) == pytest.approx(tensors["init.loss"].item(), rel=START)
 
 
-@pytest.mark.parametrize("chunk_points", [1, 2**18])
+@pytest.mark.parametrize("chunk_points", [500, 2**16])
 @pytest.mark.parametrize("name", ["ga_complete", "ga_mixed_shapes", "ga_l2_linear"])
 def test_optimisation(golden: Any, name: str, chunk_points: int) -> None:
     pytest.importorskip("cv2")

@@ -59,7 +59,8 @@ class AlignmentConfig:
         clean: lower the confidence of points that stand in front of surer surfaces.
         sky: set the confidence of sky to 0.
         first_camera_identity: put the world into the first camera; without effect where poses are known.
-        chunk_points: points that are processed at a time; bounds the memory, changes results by rounding only.
+        chunk_points: points that are processed at a time; bounds the memory and changes results by rounding only. The
+            default suits the cache of a CPU; a GPU wants some millions.
         device: where the optimisation runs.
         storage: where predictions are kept.
         compat: do as the original program where it has slips: focal lengths of the spanning tree from the edge
@@ -86,7 +87,7 @@ class AlignmentConfig:
     clean: bool = True
     sky: bool = False
     first_camera_identity: bool = True
-    chunk_points: int = 2**18
+    chunk_points: int = 2**16
     device: str = "cpu"
     storage: StorageConfig = field(default_factory=StorageConfig)
     compat: bool = False

@@ -22,11 +22,14 @@ from geometry_encoders.reconstruction.global_alignment.parameters import (
     PairTransforms,
 )
 
+TINY = 1e-18  # distances below have a smaller gradient than they should, instead of a division by zero
+
 
 class Chunk(NamedTuple):
-    """Some of the pieces about one view."""
+    """Some of the pieces about one view, over a span of its pixels."""
 
     edges: Tensor
+    span: slice
     points: Float[Tensor, "pieces 3 pixels"]
     weights: Float[Tensor, "pieces pixels"]
 
@@ -97,19 +100,20 @@ class Objective:
         total = torch.zeros((), dtype=torch.float64, device=points.device)
         for chunk in self._chunks(view):
             matrices, offsets = transforms.matrices[chunk.edges], transforms.offsets[chunk.edges]
-            residual = torch.baddbmm(points[None] - offsets[:, :, None], matrices, chunk.points, alpha=-1)
+            target = points[:, chunk.span] - offsets[:, :, None]
+            residual = torch.baddbmm(target, matrices, chunk.points, alpha=-1)
             square = (residual * residual).sum(dim=1)
             if self.config.distance == "l1":
                 distance = square.sqrt_()
                 total += (chunk.weights * distance).sum(dtype=torch.float64)
-                slope = torch.where(distance > 0, chunk.weights / distance, 0)
+                slope = chunk.weights / distance.clamp_(min=TINY)
             else:
                 total += (chunk.weights * square).sum(dtype=torch.float64)
                 slope = 2 * chunk.weights
             if pair_grads is None:
                 continue
             residual *= slope[:, None]
-            grad += residual.sum(dim=0)
+            grad[:, chunk.span] += residual[0] if len(residual) == 1 else residual.sum(dim=0)
             pair_grads.matrices.index_add_(0, chunk.edges, residual @ chunk.points.mT, alpha=-1)
             pair_grads.offsets.index_add_(0, chunk.edges, residual.sum(dim=2), alpha=-1)
         return total.item(), grad
@@ -117,14 +121,17 @@ class Objective:
     def _chunks(self, view: int) -> Iterator[Chunk]:
         pieces = self.graph.pieces[view]
         height, width = self.graph.sizes[view]
-        step = max(1, self.config.chunk_points // (height * width))
-        device = self.graph.device
+        pixels, limit, device = height * width, self.config.chunk_points, self.graph.device
+        step = max(1, limit // pixels)
         for first in range(0, len(pieces), step):
             part = pieces[first : first + step]
             planes = self.graph.storage.read(view, first, first + len(part)).to(device)
+            edges = torch.tensor([edge for edge, _ in part], device=device)
             share = torch.tensor([1 / self._total[side] for _, side in part], device=device)
-            weights = pixel_weights(planes[:, 3], self.config.weighting) * share[:, None]
-            yield Chunk(torch.tensor([edge for edge, _ in part], device=device), planes[:, :3], weights)
+            for start in range(0, pixels, limit):
+                span = slice(start, min(start + limit, pixels))
+                weights = pixel_weights(planes[:, 3, span], self.config.weighting) * share[:, None]
+                yield Chunk(edges, span, planes[:, :3, span], weights)
 
 
 def pixel_weights(confidence: Float[Tensor, "..."], weighting: str) -> Float[Tensor, "..."]:
