@@ -16,7 +16,7 @@ from geometry_encoders.errors import InputError
 from geometry_encoders.reconstruction import Dust3rConfig, Dust3rModel
 from qa_generation.readers.base import READERS
 from spatialvlm.training.recipe import load_recipe
-from spatialvlm.training.reconstruction.evaluation import geometry_errors
+from spatialvlm.training.reconstruction.evaluation import aligned_errors, constant_pointmaps, geometry_errors
 from spatialvlm.training.reconstruction.recipe import Optimisation, Output, PosedViews
 from spatialvlm.training.reconstruction.samples import (
     Sampling,
@@ -191,6 +191,22 @@ def test_figures_of_known_errors() -> None:
     assert figures["points_far"] == pytest.approx(0.7, rel=1e-4)
     scaled = geometry_errors([(points * 3, truth)], normalise=True, min_overlap=0.1)
     assert scaled["depth_relative"] == pytest.approx(0, abs=1e-5)
+
+
+def test_alignment_takes_out_depth_and_scale_but_no_turn() -> None:
+    points = torch.rand(2, 3, 8, 8, 3, generator=torch.Generator().manual_seed(0)) + 1
+    valid = torch.ones(2, 3, 8, 8, dtype=torch.bool)
+    assert aligned_errors(points * 0.2 + torch.tensor([0.0, 0.0, 3.0]), points, valid).max() < 1e-5
+    assert aligned_errors(points * torch.tensor([-1.0, 1.0, 1.0]), points, valid).median() > 0.1
+
+
+def test_the_trivial_answer_is_one_depth_along_every_ray() -> None:
+    intrinsics = torch.tensor([[40.0, 0, 31.5], [0, 20.0, 10.0], [0, 0, 1]]).expand(1, 2, 3, 3)
+    points = constant_pointmaps(intrinsics, 64)
+    assert points.shape == (1, 2, 64, 64, 3)
+    x, y, z = points[0, 1, 50, 1].tolist()  # row 50, column 1
+    assert (x / z, y / z) == pytest.approx(((1 - 31.5) / 40, (50 - 10) / 20))
+    assert points[..., 2].unique().numel() == 1
 
 
 def test_learns_and_writes_an_encoder(rooms: Path, tmp_path: Path, start: str) -> None:
