@@ -103,7 +103,7 @@ def fill_graph(
             seen = points[view] @ world_to_camera[i, :3, :3].T + world_to_camera[i, :3, 3]
             exact = torch.from_numpy((scale * seen).astype(np.float32))
             sides.append((exact + NOISE * scale * torch.randn(exact.shape, generator=generator)).view(height, width, 3))
-        nearness = 1 / (1 + np.linalg.norm(poses[i, :3, 2] - poses[j, :3, 2]))
+        nearness = 1 / (1 + float(np.linalg.norm(poses[i, :3, 2] - poses[j, :3, 2])))
         confidence = 1 + 10 * nearness * torch.rand(2, height, width, generator=generator)
         graph.put(number, PairPrediction((i, j), (sides[0], sides[1]), (confidence[0], confidence[1])))
     return graph, poses

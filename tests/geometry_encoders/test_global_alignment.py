@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,11 @@ from geometry_encoders.reconstruction.global_alignment import (
     StorageConfig,
     align,
     align_graph,
+    optimiser,
     view_pair,
 )
 from geometry_encoders.reconstruction.global_alignment.align import graph_from_predictions
+from geometry_encoders.reconstruction.global_alignment.objective import Objective
 from geometry_encoders.reconstruction.registration import Similarity, fit_similarity
 from tests.geometry_encoders.box_room import BoxRoom, make_room
 
@@ -284,3 +287,30 @@ def test_pair_viewer(pairs: list[tuple[int, int]], sizes: list[tuple[int, int]])
 def test_progress_stays_quiet_without_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     align(make_room(2).pair_output(make_pairs(2)), config=QUICK, progress=True)
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_interrupted_alignment_goes_on_to_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output, config = make_room(3).pair_output(make_pairs(3), noise=0.01), replace(QUICK, iterations=8)
+    graph, state = graph_from_predictions(output), tmp_path / "alignment.pt"
+    whole = align_graph(graph, None, config)
+    monkeypatch.setattr(optimiser, "SAVE_EVERY_S", 0)
+    calls = iter(range(100))
+
+    def interrupted(self: Objective, parameters: Any) -> float:
+        if next(calls) == 5:
+            raise KeyboardInterrupt
+        return plain(self, parameters)
+
+    plain = Objective.loss_and_gradient
+    with monkeypatch.context() as patch:
+        patch.setattr(Objective, "loss_and_gradient", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            align_graph(graph, None, config, checkpoint=state)
+    resumed = align_graph(graph, None, config, checkpoint=state)
+    assert resumed.history == whole.history
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(resumed.pointmaps, whole.pointmaps, strict=True))
+    with pytest.raises(InputError, match="state of another alignment"):
+        align_graph(graph, None, replace(config, learning_rate=0.02), checkpoint=state)
+    state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(InputError, match="not readable as the state of an alignment"):
+        align_graph(graph, None, config, checkpoint=state)

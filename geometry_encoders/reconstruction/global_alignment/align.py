@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,7 @@ def align(
     known: KnownCameras | None = None,
     config: AlignmentConfig | None = None,
     progress: bool = False,
+    checkpoint: Path | None = None,
 ) -> Reconstruction:
     """One scene from the output of `dust3r.inference.reconstruct_pairs` (DUSt3R, arXiv:2312.14132, section 3.4).
 
@@ -97,13 +99,14 @@ def align(
         names: of the views; numbers by default.
         known: poses, intrinsics or focal lengths, of all or some views, that shall stay as they are.
         progress: show a bar when stderr is a terminal.
+        checkpoint: file that an interrupted alignment goes on from, see `optimiser.optimise`.
 
     Raises:
         InputError: pairs that do not join all views, values that are not finite, known cameras that are none.
     """
     config = config or AlignmentConfig()
     graph = graph_from_predictions(pairs_output, config)
-    return align_graph(graph, known, config, progress).reconstruction(names)
+    return align_graph(graph, known, config, progress, checkpoint).reconstruction(names)
 
 
 def graph_from_predictions(
@@ -131,12 +134,13 @@ def align_graph(
     known: KnownCameras | None = None,
     config: AlignmentConfig | None = None,
     progress: bool = False,
+    checkpoint: Path | None = None,
 ) -> Alignment:
     """As `align`, for a graph, with everything that there is to know about the result."""
     config, known = config or AlignmentConfig(), known or KnownCameras()
     known.check(len(graph))
     parameters = encode_start(graph, config, known, find_start(graph, config, known))
-    history = optimise(graph, parameters, config, known, progress)
+    history = optimise(graph, parameters, config, known, progress, checkpoint)
     scene = read_scene(graph, parameters, config, history)
     if config.first_camera_identity and not known.camera_to_world and not config.compat:
         scene = scene.in_first_camera()

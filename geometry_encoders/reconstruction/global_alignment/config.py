@@ -21,7 +21,8 @@ class StorageConfig:
     """Where the predictions of all pairs are kept during the optimisation.
 
     Attributes:
-        precision: of points and confidences; ``auto`` halves it where float32 would exceed the limit.
+        precision: of points and confidences; ``auto`` halves it where float32 would exceed the limit. float16 keeps
+            three digits and nothing beyond 65504.
         place: ``memory``, ``disk`` (read again in every iteration), or ``auto``: disk where memory would exceed the
             limit even at half precision.
         limit_gb: of ``auto``, in 10^9 bytes.

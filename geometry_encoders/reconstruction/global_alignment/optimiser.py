@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from geometry_encoders.errors import InputError
+from geometry_encoders.reconstruction.global_alignment.checkpoint import (
+    Progress,
+    fingerprint,
+    load_progress,
+    save_progress,
+)
 from geometry_encoders.reconstruction.global_alignment.config import AlignmentConfig, KnownCameras
 from geometry_encoders.reconstruction.global_alignment.objective import Objective
 from geometry_encoders.reconstruction.global_alignment.pair_graph import PairGraph
 from geometry_encoders.reconstruction.global_alignment.parameters import AlignmentParameters
 
 BETAS = (0.9, 0.9)
+SAVE_EVERY_S = 60
 
 
 @dataclass(frozen=True)
@@ -42,34 +51,72 @@ def optimise(
     config: AlignmentConfig,
     known: KnownCameras,
     progress: bool = False,
+    checkpoint: Path | None = None,
 ) -> History:
     """Moves the parameters to a smaller loss; what is known about the cameras stays as it is.
 
     Where the loss does not get smaller the parameters stay at the start (not with ``compat``).
 
+    Args:
+        checkpoint: file that the state is written to every minute; where it exists the alignment goes on from it, with
+            the same result as without the interruption.
+
     Raises:
-        InputError: the loss stops being finite.
+        InputError: the loss stops being finite, or the file belongs to another alignment.
     """
     objective = Objective(graph, config)
     free = _Free(graph, parameters, config, known)
     optimiser = torch.optim.Adam(free.parameters, lr=config.learning_rate, betas=BETAS)
-    start = {name: value.clone() for name, value in parameters.state_dict().items()}
-    losses, rates = [], []
-    bar = tqdm(range(config.iterations), desc="alignment", unit="step", disable=None if progress else True)
+    run = _Run(parameters, optimiser, checkpoint, fingerprint(graph, config, known) if checkpoint else "")
+    steps = range(len(run.losses), config.iterations)
+    bar = tqdm(
+        steps, "alignment", config.iterations, initial=steps.start, unit="step", disable=None if progress else True
+    )
     for step in bar:
-        rates.append(learning_rate(config, step))
-        optimiser.param_groups[0]["lr"] = rates[-1]
-        losses.append(objective.loss_and_gradient(parameters))
-        if not math.isfinite(losses[-1]):
-            raise InputError(f"alignment: the loss is {losses[-1]} after {step} iterations, expected a finite number")
+        rate = learning_rate(config, step)
+        optimiser.param_groups[0]["lr"] = rate
+        loss = objective.loss_and_gradient(parameters)
+        if not math.isfinite(loss):
+            raise InputError(f"alignment: the loss is {loss} after {step} iterations, expected a finite number")
         free.hold_known()
         optimiser.step()
-        bar.set_postfix(loss=f"{losses[-1]:.4g}", refresh=False)
+        run.note(loss, rate)
+        bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
     final = objective.loss(parameters)
-    if losses and not config.compat and not final < losses[0]:  # Adam wanders away from a start that was perfect
-        parameters.load_state_dict(start)
-        final = losses[0]
-    return History(tuple(losses), tuple(rates), final)
+    if run.losses and not config.compat and not final < run.losses[0]:  # Adam wanders away from a perfect start
+        parameters.load_state_dict(run.start)
+        final = run.losses[0]
+    return History(tuple(run.losses), tuple(run.learning_rates), final)
+
+
+class _Run:
+    """The state of an optimisation between two steps, kept in a file where one is given."""
+
+    def __init__(
+        self, parameters: AlignmentParameters, optimiser: torch.optim.Adam, checkpoint: Path | None, mark: str
+    ) -> None:
+        self._parameters, self._optimiser, self._path, self._mark = parameters, optimiser, checkpoint, mark
+        self.start = {name: value.clone() for name, value in parameters.state_dict().items()}
+        self.losses: list[float] = []
+        self.learning_rates: list[float] = []
+        stored = load_progress(checkpoint, mark) if checkpoint else None
+        if stored is not None:
+            parameters.load_state_dict(stored.parameters)
+            optimiser.load_state_dict(stored.optimiser)
+            self.start, self.losses, self.learning_rates = stored.start, stored.losses, stored.learning_rates
+        self._saved_at = time.monotonic()
+
+    def note(self, loss: float, rate: float) -> None:
+        """One step is done; every minute its outcome is written."""
+        self.losses.append(loss)
+        self.learning_rates.append(rate)
+        if self._path is None or time.monotonic() - self._saved_at < SAVE_EVERY_S:
+            return
+        parameters, optimiser = self._parameters.state_dict(), self._optimiser.state_dict()
+        save_progress(
+            self._path, self._mark, Progress(parameters, self.start, optimiser, self.losses, self.learning_rates)
+        )
+        self._saved_at = time.monotonic()
 
 
 class _Free:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ def reconstruct_views(
     config: AlignmentConfig | None = None,
     batch_size: int = 8,
     progress: bool = False,
+    checkpoint: Path | None = None,
 ) -> Reconstruction:
     """The scene of some views: predicts the pairs of a scene graph, then aligns them.
 
@@ -36,6 +38,7 @@ def reconstruct_views(
     Args:
         model: in evaluation mode.
         views: as `image_loading.load_images` gives them.
+        checkpoint: of the alignment, see `optimiser.optimise`; the pairs are predicted anew.
         scene_graph: see `dust3r.pairs.make_pairs`, e.g. ``complete``, ``swin-5``, ``logwin-4``, ``oneref-0``.
 
     Raises:
@@ -43,7 +46,7 @@ def reconstruct_views(
     """
     config = config or AlignmentConfig()
     graph = predict_graph(model, views, make_pairs(len(views), scene_graph), config, batch_size, progress)
-    return align_graph(graph, known, config, progress).reconstruction(names)
+    return align_graph(graph, known, config, progress, checkpoint).reconstruction(names)
 
 
 def predict_graph(
