@@ -7,8 +7,9 @@ goes from one into attention or an activation stays in it, so that fused attenti
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
@@ -19,6 +20,7 @@ from geometry_encoders.errors import InputError
 Model = TypeVar("Model", bound=nn.Module)
 
 _STAYS_LOW = ("qkv", "projq", "projk", "projv", "fc1")  # read by attention or an activation, not by the residual stream
+_COPIES: WeakKeyDictionary[nn.Module, tuple[Any, Any]] = WeakKeyDictionary()
 _WIDE_ENOUGH = 512  # below this width the time goes to overheads, and rounding would buy nothing
 
 
@@ -68,12 +70,22 @@ def weights_key(model: nn.Module) -> tuple[tuple[int, int], ...]:
     return tuple((each.data_ptr(), 0 if each.is_inference() else each._version) for each in model.parameters())
 
 
-def low_precision_copy(model: Model, dtype: torch.dtype, heads: Iterable[str]) -> Model:
-    """A copy for inference; tensors that keep their precision are shared with ``model``, not copied.
+def low_precision_copy(model: Model, dtype: torch.dtype, heads: Sequence[str]) -> Model:
+    """A copy for inference, kept until a weight of ``model`` changes or ``model`` goes.
 
     Args:
-        heads: names of convolutional parts that run in the low precision as a whole.
+        heads: names of convolutional parts that run in the low precision as a whole. Tensors that keep their precision
+            are shared with ``model``, not copied.
     """
+    key = (dtype, tuple(heads), weights_key(model))
+    kept = _COPIES.get(model)
+    if kept is None or kept[0] != key:
+        _COPIES.pop(model, None)  # gives its room back before the next one is made
+        kept = _COPIES[model] = key, _make_copy(model, dtype, heads)
+    return kept[1]
+
+
+def _make_copy(model: Model, dtype: torch.dtype, heads: Sequence[str]) -> Model:
     twin = shared_copy(model)
     for name in heads:
         part = copy.deepcopy(model.get_submodule(name)).to(dtype)

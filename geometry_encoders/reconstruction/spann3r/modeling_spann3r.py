@@ -17,7 +17,7 @@ from geometry_encoders.interface import GeometryEncoder, GeometryOutput
 from geometry_encoders.reconstruction.dust3r.blocks import EncoderBlock
 from geometry_encoders.reconstruction.dust3r.modeling_dust3r import EVERY_PIXEL, Dust3rModel, PixelGrid, zero_padding
 from geometry_encoders.reconstruction.dust3r.patch_embed import PatchEmbedDust3R
-from geometry_encoders.reconstruction.low_precision import low_precision_copy, resolve_dtype, shared_copy, weights_key
+from geometry_encoders.reconstruction.low_precision import low_precision_copy, resolve_dtype, shared_copy
 from geometry_encoders.reconstruction.spann3r.configuration_spann3r import Spann3rConfig
 from geometry_encoders.reconstruction.spann3r.fragments import reconstruct_in_fragments
 from geometry_encoders.reconstruction.spann3r.frames import as_frames, check_frames
@@ -79,7 +79,6 @@ class Spann3rModel(PreTrainedModel, GeometryEncoder):
         self.value_encoder = nn.ModuleList(EncoderBlock(*block) for _ in range(config.value_encoder_depth))
         self.value_norm = nn.LayerNorm(dim, eps=config.layer_norm_eps)
         self.value_out = nn.Linear(dim, dim)
-        self._fast: tuple[Any, Spann3rModel] | None = None
         self.post_init()
 
     @property
@@ -195,11 +194,7 @@ class Spann3rModel(PreTrainedModel, GeometryEncoder):
         wanted = resolve_dtype(dtype, self.device, self.config.enc_embed_dim)
         if self.dtype != torch.float32 or wanted == torch.float32:
             return shared_copy(self).eval() if self.training else self
-        key = (wanted, weights_key(self))
-        if self._fast is None or self._fast[0] != key:
-            self._fast = None  # not copied along
-            self._fast = key, low_precision_copy(self, wanted, ("dust3r.downstream_head1", "dust3r.downstream_head2"))
-        return self._fast[1]
+        return low_precision_copy(self, wanted, ("dust3r.downstream_head1", "dust3r.downstream_head2"))
 
     # ---- whole sequences ---------------------------------------------------------------------------------------------
 
