@@ -74,7 +74,7 @@ def versions() -> dict[str, str]:
 def to_markdown(summary: Mapping[str, Any]) -> str:
     """The summary as tables; accuracy and completion are distances, smaller is better, NC is larger for better."""
     settings, digits = summary["settings"], _DIGITS[summary["unit"]]
-    shown = f"{settings['views']} views, every {settings['step']}. frame, {settings['image_px']} px"
+    shown = f"{settings['views']} views, step {settings['step']}, {settings['image_px']} px"
     parts = [
         f"# Reconstruction: {settings['protocol']}\n",
         f"{shown}; lengths in {summary['unit']}; Acc, Comp and Chamfer smaller, NC and ratio larger is better.\n",
