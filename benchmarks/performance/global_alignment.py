@@ -25,7 +25,7 @@ from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
 from geometry_encoders.reconstruction.dust3r.pairs import make_pairs
-from geometry_encoders.reconstruction.global_alignment.align import read_scene
+from geometry_encoders.reconstruction.global_alignment.alignment import read_scene
 from geometry_encoders.reconstruction.global_alignment.config import AlignmentConfig, KnownCameras, StorageConfig
 from geometry_encoders.reconstruction.global_alignment.optimiser import optimise
 from geometry_encoders.reconstruction.global_alignment.pair_graph import PairGraph, PairPrediction

@@ -23,7 +23,7 @@ from geometry_encoders.reconstruction.global_alignment import (
     optimiser,
     view_pair,
 )
-from geometry_encoders.reconstruction.global_alignment.align import graph_from_predictions
+from geometry_encoders.reconstruction.global_alignment.alignment import graph_from_predictions
 from geometry_encoders.reconstruction.global_alignment.objective import Objective
 from geometry_encoders.reconstruction.registration import Similarity, fit_similarity
 from tests.geometry_encoders.box_room import BoxRoom, make_room

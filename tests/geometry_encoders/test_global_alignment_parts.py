@@ -24,7 +24,7 @@ from geometry_encoders.reconstruction.global_alignment import (
     predict_graph,
     reconstruct_views,
 )
-from geometry_encoders.reconstruction.global_alignment.align import graph_from_predictions
+from geometry_encoders.reconstruction.global_alignment.alignment import graph_from_predictions
 from geometry_encoders.reconstruction.global_alignment.cleaning import clean_confidence
 from geometry_encoders.reconstruction.global_alignment.objective import Objective, pixel_weights
 from geometry_encoders.reconstruction.global_alignment.optimiser import learning_rate

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from geometry_encoders.reconstruction.global_alignment.align import read_scene
+from geometry_encoders.reconstruction.global_alignment.alignment import read_scene
 from geometry_encoders.reconstruction.global_alignment.cleaning import clean_confidence, confidence_masks
 from geometry_encoders.reconstruction.global_alignment.config import AlignmentConfig, KnownCameras
 from geometry_encoders.reconstruction.global_alignment.objective import Objective

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from geometry_encoders.errors import InputError
-from geometry_encoders.reconstruction.global_alignment.align import Alignment, graph_from_predictions
+from geometry_encoders.reconstruction.global_alignment.alignment import Alignment, graph_from_predictions
 from geometry_encoders.reconstruction.global_alignment.config import KnownCameras
 from geometry_encoders.reconstruction.global_alignment.objective import pixel_grid
 from geometry_encoders.reconstruction.global_alignment.optimiser import History

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from geometry_encoders.reconstruction.dust3r import Dust3rModel
 from geometry_encoders.reconstruction.dust3r.inference import reconstruct_pairs
 from geometry_encoders.reconstruction.dust3r.pairs import make_pairs
-from geometry_encoders.reconstruction.global_alignment.align import align_graph
+from geometry_encoders.reconstruction.global_alignment.alignment import align_graph
 from geometry_encoders.reconstruction.global_alignment.config import AlignmentConfig, KnownCameras
 from geometry_encoders.reconstruction.global_alignment.edges import choose_edges
 from geometry_encoders.reconstruction.global_alignment.pair_graph import PairGraph, read_predictions, to_uint8
