@@ -38,7 +38,8 @@ def load_encoder(source: str | Path, device: torch.device | str | None = None) -
         path = _packaged(str(source))
     model = _load_tower(path) if _holds_tower(path) else load_official_checkpoint(path)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return model.to(device).eval()  # type: ignore[return-value]
+    moved: Any = model.eval()
+    return moved.to(device)
 
 
 def _packaged(name: str) -> Path:
