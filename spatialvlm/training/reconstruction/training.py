@@ -47,16 +47,11 @@ class ReconstructionTraining(Pretraining):
     model: PreTrainedModel
 
     def __init__(self, recipe: ReconstructionRecipe, image_px: int, min_views: int) -> None:
-        settings, data, folder = recipe.optimisation, recipe.data, Path(recipe.output.folder)
-        self.settings, self.data, self.output, self.seed, self.recipe = (
-            settings,
-            data,
-            recipe.output,
-            recipe.seed,
-            recipe,
-        )
+        self.recipe, self.seed = recipe, recipe.seed
+        self.settings, self.data, self.output = settings, data, output = recipe.optimisation, recipe.data, recipe.output
+        folder = Path(output.folder)
         accelerator = Accelerator(mixed_precision=settings.precision, log_with="tensorboard", project_dir=str(folder))
-        cache = Path(recipe.output.cache or folder / "cache")
+        cache = Path(output.cache or folder / "cache")
         key = ViewCacheKey(data.reader, str(Path(data.scenes).resolve()), image_px, data.max_views, data.fit)
         with accelerator.main_process_first():
             scenes, self.skipped = cached_views(key, cache, data.decode_workers, min_views)
