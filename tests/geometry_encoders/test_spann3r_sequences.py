@@ -109,7 +109,7 @@ def test_frames_without_news(order, kind) -> None:
 
 
 def test_portrait_is_its_own_shape() -> None:
-    """With patches that are the same turned, a turned picture gives the turned tokens of the turned grid."""
+    """Portrait frames get their own grid; they are not turned on the way in or out."""
     model, tall = small_spann3r(), frames(3, height=48, width=32)
     result = model.reconstruct(tall)
     assert result.pointmaps.shape == (3, 48, 32, 3)
