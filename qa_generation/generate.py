@@ -31,7 +31,7 @@ from qa_generation.image_store import check_name
 from qa_generation.make_scene import SceneJob, make_scene, survey_scene
 from qa_generation.name_priors import MIN_SCENES, Learner
 from qa_generation.official import benchmark_file_name, write_benchmark_json, write_training_json
-from qa_generation.readers.base import SceneReader
+from qa_generation.readers.base import SceneReader, options_of
 from qa_generation.records import QARecord
 from qa_generation.shards import read_shard, shard_fingerprint, shard_path
 from qa_generation.splits import TRAIN, WARMUP, assign_splits
@@ -112,7 +112,7 @@ def generate_dataset(
     if not scene_ids:
         raise InputError(f"{reader.root}: no scenes found, expected at least one in the {reader.dataset} layout")
     assigned = assign_splits(scene_ids, splits, seed)
-    fingerprint = config.fingerprint(seed)
+    fingerprint = config.fingerprint(seed, options_of(reader))
     _prepare(out, assigned, fingerprint, overwrite)
 
     job = SceneJob(reader, out, cache_dir or out / ".cache", config, seed, assigned)

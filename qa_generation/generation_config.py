@@ -98,9 +98,10 @@ class GenerationConfig:
         """Questions per scene of this type."""
         return self.quotas.get(question_type, self.per_type)
 
-    def fingerprint(self, seed: int) -> str:
-        """Identifies these settings with a seed; shards carry it so that unlike ones never mix."""
-        text = json.dumps({"seed": seed, "format": 1, **asdict(self)}, sort_keys=True)
+    def fingerprint(self, seed: int, reader_options: Mapping[str, Any] | None = None) -> str:
+        """Identifies these settings with a seed and the reader's; shards carry it so that unlike ones never mix."""
+        reader = {"reader_options": dict(reader_options)} if reader_options else {}
+        text = json.dumps({"seed": seed, "format": 1, **reader, **asdict(self)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -11,7 +11,7 @@ from qa_generation.errors import SceneError
 from qa_generation.generation_config import GenerationConfig
 from qa_generation.image_store import check_name, store_image
 from qa_generation.name_priors import NamePriors, Survey
-from qa_generation.readers.base import SceneReader
+from qa_generation.readers.base import SceneReader, options_of
 from qa_generation.shards import shard_path, write_shard
 from qa_generation.splits import TRAIN, WARMUP
 from qa_generation.survey import survey
@@ -33,7 +33,8 @@ class SceneJob:
     @property
     def fingerprint(self) -> str:
         """What the bytes of a shard depend on besides the scene."""
-        return f"{self.config.fingerprint(self.seed)}.{self.names.digest() if self.names else 'plain'}"
+        settings = self.config.fingerprint(self.seed, options_of(self.reader))
+        return f"{settings}.{self.names.digest() if self.names else 'plain'}"
 
 
 def survey_scene(job: SceneJob, scene_id: str) -> Survey:

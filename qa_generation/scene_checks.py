@@ -17,9 +17,6 @@ def check_scene(scene: Scene) -> None:
         check_view(scene.scene_id, view)
     if len({view.view_id for view in scene.views}) < len(scene.views):
         raise SceneError(f"scene {scene.scene_id} has two views of one id, expected different ids")
-    sizes = {view.size for view in scene.views}
-    if len(sizes) > 1:
-        raise SceneError(f"scene {scene.scene_id} has views of sizes {sorted(sizes)}, expected one size")
     check_mesh(scene.scene_id, scene.mesh)
     present = set(np.unique(scene.mesh.triangle_instances).tolist())
     for instance_id, instance in scene.instances.items():

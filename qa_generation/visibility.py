@@ -173,23 +173,24 @@ def annotate(scene: Scene, config: VisibilityConfig | None = None) -> Visibility
     ``scene.instances`` does not list hide things like bare surface and get no column.
 
     Raises:
-        SceneError: no views, views of unequal size, a pose or intrinsics that are no camera, broken mesh arrays,
+        SceneError: no views, a pose or intrinsics that are no camera, broken mesh arrays,
             an instance without triangles, or a surface too large to be in metres.
     """
     config = config or VisibilityConfig()
     check_scene(scene)
-    size = _grid_size(scene.views[0].size, config.max_side)
+    sizes = [_grid_size(view.size, config.max_side) for view in scene.views]
     surface = _Surface.of_scene(scene, config.threads)
     try:
         samples = sample_instances(surface.vertices[surface.triangles.T], surface.columns, config.voxel_m)
     except SceneError as error:
         raise SceneError(f"scene {scene.scene_id}: {error}") from None
-    rows = [_annotate_view(view, size, surface, samples, config) for view in scene.views]
+    views = zip(scene.views, sizes, strict=True)
+    rows = [_annotate_view(view, size, surface, samples, config) for view, size in views]
     return VisibilityTable(
         scene_id=scene.scene_id,
         view_ids=tuple(view.view_id for view in scene.views),
         instance_ids=tuple(sorted(scene.instances)),
-        size=size,
+        sizes=np.array(sizes, dtype=np.int32),
         visible_pixels=np.stack([row.visible_pixels for row in rows]).astype(np.int32),
         frame_pixels=np.stack([row.frame_pixels for row in rows]).astype(np.int32),
         canvas_pixels=np.stack([row.canvas_pixels for row in rows]).astype(np.int32),

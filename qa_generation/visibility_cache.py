@@ -16,7 +16,7 @@ from qa_generation.scene import Scene
 from qa_generation.visibility import VisibilityConfig, annotate
 from qa_generation.visibility_table import VisibilityTable
 
-CODE_VERSION = 1  # raise it whenever annotate would give another table for the same scene
+CODE_VERSION = 2  # raise it whenever annotate would give another table for the same scene
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +79,7 @@ def _load_checked(path: Path, scene: Scene) -> VisibilityTable:
         raise ValueError("it tells of other views or instances")
     views, instances = len(table.view_ids), len(table.instance_ids)
     shapes = {
+        "sizes": (views, 2),
         "visible_pixels": (views, instances),
         "frame_pixels": (views, instances),
         "canvas_pixels": (views, instances),

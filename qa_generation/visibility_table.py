@@ -19,7 +19,7 @@ MIN_VISIBLE_FRACTION = 0.05
 
 @dataclass(frozen=True, eq=False)
 class VisibilityTable:
-    """Visibility of ``instances`` columns in ``views`` rows, counted on pixel grids of ``size``.
+    """Visibility of ``instances`` columns in ``views`` rows, counted on the pixel grid of each view.
 
     With M the pixels an instance wins in the scene's z-buffer, A its silhouette inside the frame when rendered alone
     and A+ the same on a canvas three times as wide and high: r_obj = 1 - #M/#A, r_fov = 1 - #A/#A+,
@@ -28,7 +28,7 @@ class VisibilityTable:
     Attributes:
         view_ids: row names.
         instance_ids: column names.
-        size: (width, height) of the grid the counts were made on, pixels.
+        sizes: (width, height) of the grid that each view's counts were made on, pixels.
         visible_pixels, frame_pixels, canvas_pixels: #M, #A, #A+.
         boxes: [x0, y0, x1, y1] around M, grid pixels, x1 and y1 exclusive, -1 where M is empty.
         centroid_depth: mean z of M in metres, 0 where M is empty.
@@ -39,7 +39,7 @@ class VisibilityTable:
     scene_id: str
     view_ids: tuple[str, ...]
     instance_ids: tuple[int, ...]
-    size: tuple[int, int]
+    sizes: Int32[np.ndarray, "views 2"]
     visible_pixels: Int32[np.ndarray, "views instances"]
     frame_pixels: Int32[np.ndarray, "views instances"]
     canvas_pixels: Int32[np.ndarray, "views instances"]
@@ -66,8 +66,8 @@ class VisibilityTable:
     @cached_property
     def visible(self) -> Bool[np.ndarray, "views instances"]:
         """Enough pixels and enough of the whole object to be called visible."""
-        width, height = self.size
-        enough = self.visible_pixels >= max(MIN_VISIBLE_PIXELS, MIN_VISIBLE_SHARE * width * height)
+        least = np.maximum(MIN_VISIBLE_PIXELS, MIN_VISIBLE_SHARE * self.sizes.prod(axis=1, dtype=np.int64))
+        enough = self.visible_pixels >= least[:, None]
         return enough & (np.nan_to_num(1.0 - self.occlusion, nan=0.0) >= MIN_VISIBLE_FRACTION)
 
     @cached_property
@@ -100,7 +100,6 @@ class VisibilityTable:
         content["scene_id"] = str(content["scene_id"])
         content["view_ids"] = tuple(str(v) for v in content["view_ids"])
         content["instance_ids"] = tuple(int(i) for i in content["instance_ids"])
-        content["size"] = (int(content["size"][0]), int(content["size"][1]))
         return cls(**content)
 
 

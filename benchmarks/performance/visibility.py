@@ -58,12 +58,13 @@ def measure(scene: Scene, config: VisibilityConfig) -> Cost:
     everything, frame_rays_s = RayCaster.of_mesh(mesh), 0.0
     alone = [RayCaster(mesh.vertices, mesh.triangles[mesh.triangle_instances == i]) for i in table.instance_ids]
     instance_rays, instance_rays_s = 0, 0.0
-    for view in scene.views:
-        frame_rays = _rays(view, Region.frame(table.size), table.size)
+    for view, (width, height) in zip(scene.views, table.sizes.tolist(), strict=True):
+        size = (width, height)
+        frame_rays = _rays(view, Region.frame(size), size)
         frame_rays_s += _timed(partial(everything.first_hits, frame_rays))[1]
         for caster, instance_id in zip(alone, table.instance_ids, strict=True):
-            for band in _bands(canvas_rectangle(mesh.triangles_of(instance_id), view, table.size)):
-                rays = _rays(view, band, table.size)
+            for band in _bands(canvas_rectangle(mesh.triangles_of(instance_id), view, size)):
+                rays = _rays(view, band, size)
                 instance_rays += rays[..., 0].size
                 instance_rays_s += _timed(partial(caster.hits, rays))[1]
     return Cost(
@@ -72,7 +73,7 @@ def measure(scene: Scene, config: VisibilityConfig) -> Cost:
         instances=len(table.instance_ids),
         triangles=len(mesh.triangles),
         frame_rays_s=frame_rays_s,
-        all_rays=instance_rays + len(scene.views) * table.size[0] * table.size[1],
+        all_rays=instance_rays + int(table.sizes.prod(axis=1).sum()),
         all_rays_s=frame_rays_s + instance_rays_s,
         annotate_s=annotate_s,
         pair_overlap_s=_pair_overlap_s(scene, config),

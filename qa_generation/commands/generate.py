@@ -18,6 +18,12 @@ def generate(
     scenes: Annotated[Path, typer.Argument(help="Folder of the captures.")],
     reader: Annotated[str, typer.Option(help="Layout of the captures: synthetic, scannet.")],
     out: Annotated[Path, typer.Option(help="Folder of the dataset to make.")],
+    reader_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="Option of the reader; scannet: frame_stride, label_column. Repeatable."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 works in this one.")] = 1,
     split: Annotated[list[str] | None, typer.Option(help="NAME=SHARE of scenes held out.  [default: test=0.2]")] = None,
@@ -35,13 +41,16 @@ def generate(
     """Makes questions with checked answers from posed captures.
 
     Example: spatialvlm generate rooms --reader synthetic --out dataset --workers 2 --split test=0.2 --preview
+
+    With options of the reader: spatialvlm generate SCANNET --reader scannet --reader-option frame_stride=5
+    --reader-option label_column=nyu40class --out dataset
     """
     from qa_generation.generate import DEFAULT_SPLITS, generate_dataset
-    from qa_generation.readers.base import open_reader
+    from qa_generation.readers.base import open_reader, parse_options
     from qa_generation.splits import parse_splits
 
     report = generate_dataset(
-        open_reader(reader, scenes),
+        open_reader(reader, scenes, parse_options(reader_option or [])),
         out,
         _config(quotas, per_type, view_sets, frame_naming, warmup),
         seed=seed,

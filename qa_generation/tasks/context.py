@@ -203,9 +203,8 @@ class SceneContext:
     @cached_property
     def boxes(self) -> Int[np.ndarray, "views instances 4"]:
         """Visible boxes [x0, y0, x1, y1] in pixels of the canvas, x1 and y1 exclusive; -1 where nothing is seen."""
-        width, height = self.table.size
-        scale = np.array([self.config.coord_size[0] / width, self.config.coord_size[1] / height] * 2)
-        scaled = np.rint(self.table.boxes * scale).astype(np.int64)
+        scale = np.tile(np.array(self.config.coord_size) / self.table.sizes, 2)
+        scaled = np.rint(self.table.boxes * scale[:, None]).astype(np.int64)
         scaled[self.table.boxes[..., 2] <= 0] = -1
         return scaled
 

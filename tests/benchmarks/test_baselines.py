@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,3 +121,20 @@ def test_types_without_train_questions_get_an_empty_answer() -> None:
 def test_nothing_to_learn_from_is_an_error() -> None:
     with pytest.raises(InputError, match="needs train questions"):
         question_only([], random_choices(1, 0))
+
+
+def test_the_same_questions_give_the_same_table_in_every_process(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([random_choices(80, 0), random_choices(80, 1)]), encoding="utf-8")
+    code = (
+        "import hashlib, json, sys; from benchmarks.spatialmosaic.baselines import question_only; "
+        "train, test = json.load(open(sys.argv[1])); "
+        "print(''.join(answer.prediction for answer in question_only(train[::int(sys.argv[2])], test).answers))"
+    )
+    root = Path(__file__).parents[2]
+    answers = set()
+    for threads, hash_seed, order in (("1", "0", "1"), ("4", "1", "-1")):
+        env = {**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "PYTHONHASHSEED": hash_seed}
+        command = [sys.executable, "-c", code, str(path), order]
+        answers.add(subprocess.run(command, capture_output=True, text=True, check=True, cwd=root, env=env).stdout)
+    assert len(answers) == 1 and len(answers.pop().strip()) == 80

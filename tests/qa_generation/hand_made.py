@@ -50,7 +50,7 @@ def table_of(
         scene_id=scene_id,
         view_ids=tuple(f"frame_{10 * i:06d}" for i in range(views)),
         instance_ids=tuple(range(1, instances + 1)),
-        size=SIZE,
+        sizes=np.tile(np.array(SIZE, dtype=np.int32), (views, 1)),
         visible_pixels=visible.astype(np.int32),
         frame_pixels=canvas.astype(np.int32),
         canvas_pixels=canvas.astype(np.int32),

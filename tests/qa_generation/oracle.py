@@ -69,7 +69,7 @@ class Oracle:
 
     def center(self, instance_id: int, row: int) -> tuple[int, int]:
         box = self.table.boxes[row, self.table.instance_ids.index(instance_id)]
-        scale = np.array(self.record.coord_size) / self.table.size
+        scale = np.array(self.record.coord_size) / self.table.sizes[row]
         low, high = np.rint(box[:2] * scale), np.rint(box[2:] * scale)
         x, y = ((low + high) // 2).astype(int)
         return int(x), int(y)

@@ -190,7 +190,7 @@ def test_cli_prints_a_table_and_fails_with_one_sentence(tmp_path: Path):
 
 
 def test_cli_makes_a_dataset_with_its_preview(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
-    monkeypatch.setattr("qa_generation.readers.base.open_reader", lambda name, root: RoomReader(root, count=2))
+    monkeypatch.setattr("qa_generation.readers.base.open_reader", lambda name, root, options: RoomReader(root, count=2))
     out = tmp_path / "out"
     generate(tmp_path / "rooms", "synthetic", out, workers=0, per_type=2, split=["test=0.5"], preview=True)
     printed = capsys.readouterr().out
@@ -202,7 +202,7 @@ def test_cli_makes_a_dataset_with_its_preview(tmp_path: Path, monkeypatch: pytes
 def test_cli_fails_when_too_little_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: int, message: str):
     bad = frozenset(f"room_{i:04d}" for i in range(broken))
     reader = RoomReader(tmp_path / "rooms", count=2, broken=bad)
-    monkeypatch.setattr("qa_generation.readers.base.open_reader", lambda name, root: reader)
+    monkeypatch.setattr("qa_generation.readers.base.open_reader", lambda name, root, options: reader)
     with pytest.raises(SystemExit, match=message):
         generate(tmp_path, "synthetic", tmp_path / "out", workers=0, per_type=1, max_failed=0.4)
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from qa_generation.compose import scene_context
 from qa_generation.errors import InputError, SceneError
+from qa_generation.generation_config import GenerationConfig
 from qa_generation.scene import Mesh, Scene
 from qa_generation.visibility import VisibilityConfig, annotate
 from qa_generation.visibility_table import VisibilityTable
@@ -127,9 +129,9 @@ def test_grid_is_the_stored_picture_scaled_down() -> None:
     large[:2] *= 8.0
     large[:2, 2] += 3.5  # the centre of pixel 0 of the small grid is between pixels 3 and 4 of the large one
     from_large = annotate(make_scene([part], [AHEAD], size=(1280, 960), intrinsics=large), VisibilityConfig(160))
-    assert from_large.size == (160, 120)
+    assert from_large.sizes.tolist() == [[160, 120]]
     same(from_large, look_ahead(part))
-    assert annotate(make_scene([part], [AHEAD], size=(100, 300))).size == (100, 300), "never enlarged"
+    assert annotate(make_scene([part], [AHEAD], size=(100, 300))).sizes.tolist() == [[100, 300]], "never enlarged"
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +159,7 @@ def test_boxes_hold_the_seen_pixels(room: VisibilityTable) -> None:
     seen = room.visible_pixels > 0
     x0, y0, x1, y1 = np.moveaxis(room.boxes[seen], -1, 0)
     assert ((x1 - x0) * (y1 - y0) >= room.visible_pixels[seen]).all()
-    assert (x0 >= 0).all() and (y0 >= 0).all() and (x1 <= room.size[0]).all() and (y1 <= room.size[1]).all()
+    assert (x0 >= 0).all() and (y0 >= 0).all() and (x1 <= room.sizes[0, 0]).all() and (y1 <= room.sizes[0, 1]).all()
 
 
 def test_same_scene_gives_the_same_bytes_and_rows_do_not_depend_on_each_other(room: VisibilityTable) -> None:
@@ -196,7 +198,6 @@ def millimetres(scene: Scene) -> Scene:
 
 BROKEN = {
     "no views": (lambda scene: replace(scene, views=()), "no views"),
-    "view sizes": (lambda scene: with_view(scene, size=(80, 60)), "sizes"),
     "same view id": (lambda scene: with_view(scene, view_id="frame_000010"), "id"),
     "nan vertex": (nan_vertex, "vertex 5"),
     "nan pose": (nan_pose, "frame_000000.*pose"),
@@ -238,3 +239,17 @@ def test_box_mesh_is_closed() -> None:
     corners = mesh.triangles_of(1).astype(np.float64)
     volume = np.einsum("ni,ni->n", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])).sum() / 6
     assert abs(volume) == pytest.approx(6.0)
+
+
+def test_views_of_unequal_size_are_counted_on_their_own_grids() -> None:
+    wide, tall = furnished_room(views=4, size=(80, 60)), furnished_room(views=4, size=(60, 90))
+    mixed = replace(wide, views=(*wide.views[:2], *tall.views[2:]))
+    table, of_wide, of_tall = annotate(mixed), annotate(wide), annotate(tall)
+    assert table.sizes.tolist() == [[80, 60]] * 2 + [[60, 90]] * 2
+    for name in ("visible_pixels", "frame_pixels", "canvas_pixels", "boxes", "centroid_depth", "visible"):
+        parts = getattr(of_wide, name)[:2], getattr(of_tall, name)[2:]
+        np.testing.assert_array_equal(getattr(table, name), np.concatenate(parts), err_msg=name)
+    np.testing.assert_array_equal(table.overlap[:2, :2], of_wide.overlap[:2, :2])
+    np.testing.assert_array_equal(table.overlap[2:, 2:], of_tall.overlap[2:, 2:])
+    boxes = scene_context(mixed, table, GenerationConfig(), seed=0).boxes
+    np.testing.assert_array_equal(boxes[2:], scene_context(tall, of_tall, GenerationConfig(), seed=0).boxes[2:])
