@@ -74,6 +74,8 @@ class SequenceResult:
 
 def read_frames(capture: Capture, choice: FrameChoice, image_px: int, fit: Fit = "crop") -> list[PosedFrame]:
     """The chosen frames as squares; raises `SceneError` naming the file that is wrong."""
+    if capture.error is not None:
+        raise InputError(capture.error)
     names = choice.choose(capture.frames)
     resize = crop_and_resize if fit == "crop" else squeeze
     found = []

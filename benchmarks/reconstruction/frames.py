@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from geometry_encoders.reconstruction.cropping import CameraImage
+from qa_generation.errors import SceneError
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +45,25 @@ class Capture:
         capture_id: unique in the dataset, e.g. ``chess/seq-03``.
         frames: names of all its frames in the order of recording.
         read: the frame of a name, uncropped; raises `SceneError` naming the file that is wrong.
+        error: why it cannot be used as a whole, else None.
     """
 
     capture_id: str
     frames: tuple[str, ...]
     read: Callable[[str], PosedFrame]
+    error: str | None = None
+
+
+def listed(capture_id: str, describe: Callable[[], Capture]) -> Capture:
+    """The capture, or one that tells why it cannot be used: a broken one must not stop the others."""
+    try:
+        return describe()
+    except SceneError as error:
+        return Capture(capture_id, (), partial(_refuse, str(error)), str(error))
+
+
+def _refuse(reason: str, name: str) -> PosedFrame:
+    raise SceneError(reason)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from PIL import Image
 
 from benchmarks.reconstruction.datasets import dtu, nrgbd, seven_scenes, synthetic
 from benchmarks.reconstruction.datasets.files import read_depth_png
+from benchmarks.reconstruction.evaluate import read_frames
 from benchmarks.reconstruction.frames import FrameChoice, PosedFrame
 from benchmarks.reconstruction.protocols import PROTOCOLS, get_protocol
-from qa_generation.errors import InputError, SceneError
+from qa_generation.errors import InputError
 from tests.benchmarks import reconstruction_layouts as layouts
 
 
@@ -132,7 +133,7 @@ def _small_depth(name: str) -> Callable[[Path], object]:
 
 
 def _read_all(captures: Callable[[Path], list]) -> Callable[[Path], object]:
-    return lambda root: [capture.read(name) for capture in captures(root) for name in capture.frames]
+    return lambda root: [read_frames(capture, FrameChoice(1), 32) for capture in captures(root)]
 
 
 BROKEN: dict[str, Broken] = {
@@ -223,10 +224,18 @@ def test_bad_input_is_told_in_one_sentence(tmp_path: Path, case: str) -> None:
     write, spoil, read, message = BROKEN[case]
     size = (64, 48) if write is layouts.write_dtu else (640, 480)
     spoil(write(tmp_path, layouts.room_frames(2, size)))
-    with pytest.raises((InputError, SceneError)) as raised:
+    with pytest.raises(InputError) as raised:
         read(tmp_path)
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_broken_scene_does_not_hide_the_others(tmp_path: Path, small: list[PosedFrame]) -> None:
+    layouts.write_room(tmp_path, small, "room_0_00000")
+    (layouts.write_room(tmp_path, small, "room_0_00001") / "scene.json").write_text("{")
+    good, bad = synthetic.captures(tmp_path)
+    assert (good.error, len(good.frames)) == (None, 2)
+    assert bad.error is not None and "scene.json: no JSON" in bad.error
 
 
 @pytest.mark.parametrize("name", sorted(PROTOCOLS))

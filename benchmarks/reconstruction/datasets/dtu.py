@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float32, Float64
 from scipy.ndimage import binary_erosion
 
 from benchmarks.reconstruction.datasets.files import check_root, check_same_size, read_grey, read_picture
-from benchmarks.reconstruction.frames import Capture, PosedFrame
+from benchmarks.reconstruction.frames import Capture, PosedFrame, listed
 from geometry_encoders.reconstruction.cropping import CameraImage, resize_nearest
 from qa_generation.errors import InputError, SceneError
 from qa_generation.readers.checks import check_file, check_intrinsics, check_pose
@@ -28,13 +28,12 @@ def captures(root: Path) -> list[Capture]:
 
     Raises:
         InputError: no such folder or no scan in it.
-        SceneError: a scan without pictures.
     """
     check_root(root, "the folder with the scans of DTU")
     scans = sorted(path.parent for path in root.glob("*/cams") if path.is_dir())
     if not scans:
         raise InputError(f"{root}: no scan with a folder cams, expected folders such as scan1/cams")
-    return [_capture(scan) for scan in scans]
+    return [listed(scan.name, partial(_capture, scan)) for scan in scans]
 
 
 def _capture(scan: Path) -> Capture:

@@ -16,7 +16,7 @@ from benchmarks.reconstruction.datasets.files import (
     read_picture,
     resize_to,
 )
-from benchmarks.reconstruction.frames import Capture, PosedFrame
+from benchmarks.reconstruction.frames import Capture, PosedFrame, listed
 from geometry_encoders.reconstruction.cropping import CameraImage
 from qa_generation.errors import InputError, SceneError
 from qa_generation.readers.checks import check_pose
@@ -41,13 +41,12 @@ def captures(root: Path, nan_pose_as_identity: bool = True) -> list[Capture]:
 
     Raises:
         InputError: no such folder or no scene in it.
-        SceneError: poses and pictures of a scene do not fit each other.
     """
     check_root(root, "the folder with the scenes of NRGBD")
     scenes = sorted(path.parent for path in root.glob(f"*/{_POSES}"))
     if not scenes:
         raise InputError(f"{root}: no scene with a {_POSES}, expected folders such as kitchen/{_POSES}")
-    return [_capture(scene, nan_pose_as_identity) for scene in scenes]
+    return [listed(scene.name, partial(_capture, scene, nan_pose_as_identity)) for scene in scenes]
 
 
 def _capture(scene: Path, nan_pose_as_identity: bool) -> Capture:

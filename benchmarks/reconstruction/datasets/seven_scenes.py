@@ -16,7 +16,7 @@ from benchmarks.reconstruction.datasets.files import (
     read_picture,
     resize_to,
 )
-from benchmarks.reconstruction.frames import Capture, PosedFrame
+from benchmarks.reconstruction.frames import Capture, PosedFrame, listed
 from geometry_encoders.reconstruction.cropping import CameraImage
 from qa_generation.errors import InputError, SceneError
 from qa_generation.readers.checks import check_pose
@@ -35,13 +35,21 @@ def captures(root: Path) -> list[Capture]:
 
     Raises:
         InputError: no such folder or no scene in it.
-        SceneError: a split file that cannot be read, or names a sequence that is missing or empty.
     """
     check_root(root, "the folder with the scenes of 7Scenes")
     splits = sorted(root.glob(f"*/{_SPLIT}"))
     if not splits:
         raise InputError(f"{root}: no scene with a {_SPLIT}, expected folders such as chess/{_SPLIT}")
-    return [_capture(split.parent, number) for split in splits for number in _test_numbers(split)]
+    return [capture for split in splits for capture in _captures_of(split)]
+
+
+def _captures_of(split: Path) -> list[Capture]:
+    scene = split.parent
+    try:
+        numbers = _test_numbers(split)
+    except SceneError as error:
+        return [Capture(scene.name, (), partial(_read, scene), str(error))]
+    return [listed(f"{scene.name}/seq-{number:02d}", partial(_capture, scene, number)) for number in numbers]
 
 
 def _test_numbers(split: Path) -> list[int]:

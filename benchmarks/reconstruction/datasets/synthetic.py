@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.reconstruction.frames import Capture, PosedFrame
+from benchmarks.reconstruction.frames import Capture, PosedFrame, listed
 from geometry_encoders.reconstruction.cropping import CameraImage
 from qa_generation.errors import InputError, SceneError
 from qa_generation.readers.base import SceneReader, open_reader
@@ -26,7 +26,7 @@ def captures(root: Path, reader: str = "synthetic") -> list[Capture]:
     rooms = source.scene_ids()
     if not rooms:
         raise InputError(f"{root}: no rooms, expected folders made by spatialvlm synth")
-    return [_capture(source, room) for room in rooms]
+    return [listed(room, partial(_capture, source, room)) for room in rooms]
 
 
 def _capture(source: SceneReader, room: str) -> Capture:
