@@ -50,5 +50,5 @@ class Spann3rConfig(Dust3rConfig):
     @classmethod
     def from_official_arguments(cls, arguments: Mapping[str, Any]) -> "Spann3rConfig":
         """The configuration for the constructor arguments of the inner DUSt3R, with Spann3R's own beside them."""
-        as_stored = {"patch_embed_cls": "PatchEmbedDust3R", "landscape_only": False, "head_type": "dpt"}
-        return super().from_official_arguments(dict(arguments) | as_stored)  # type: ignore[return-value]
+        as_stored = {"patch_embed_cls": "PatchEmbedDust3R", "landscape_only": False}
+        return super().from_official_arguments({"head_type": "dpt"} | dict(arguments) | as_stored)  # type: ignore[return-value]
