@@ -58,7 +58,7 @@ class GenerationConfig:
         margin_m: gap between two boxes along a camera axis from which on a relation is decided, metres.
         excluded_categories: labels never asked about.
         max_count: largest number asked for.
-        localization_negatives: share of localisation questions whose answer is ``No``.
+        localization_negatives: share of localisation questions whose answer is ``No``, one of four options.
         occlusion_window: a target is preferred when its combined occlusion is in here in some frame of the set.
         name_balance: leave out questions whose names alone give the answer away, learned over all scenes (from 8 on).
         least_per_type: share of the quota that is asked in spite of that where too few others are left.
@@ -74,7 +74,7 @@ class GenerationConfig:
     margin_m: float = 0.15
     excluded_categories: tuple[str, ...] = EXCLUDED_CATEGORIES
     max_count: int = 10
-    localization_negatives: float = 0.5
+    localization_negatives: float = 0.25
     occlusion_window: tuple[float, float] = (0.1, 0.9)
     name_balance: bool = True
     least_per_type: float = 0.25

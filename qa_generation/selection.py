@@ -29,7 +29,7 @@ def choose(
     Some ``spare`` candidates per answer follow, to take the place of those that turn out impossible to write; the
     caller keeps the number ``wanted`` per answer. ``set_sizes`` is the number of frames of every view set.
     """
-    picker = _Picker(candidates, set_sizes[candidates.view_set], rng)
+    picker = _Picker(candidates, set_sizes[candidates.view_set], wanted, rng)
     first: list[int] = []
     for answer in rng.permutation([a for a, number in wanted.items() for _ in range(number)]):
         first += picker.pick(int(answer))
@@ -44,7 +44,11 @@ class _Picker:
     """Greedy choice of the candidate whose kind was used least so far."""
 
     def __init__(
-        self, candidates: Candidates, frames: Int[np.ndarray, " candidates"], rng: np.random.Generator
+        self,
+        candidates: Candidates,
+        frames: Int[np.ndarray, " candidates"],
+        wanted: Mapping[int, int],
+        rng: np.random.Generator,
     ) -> None:
         self._candidates = candidates
         self._frames = frames
@@ -63,6 +67,9 @@ class _Picker:
         # how often a category got each answer: names must not predict answers
         answer_index = {answer: i for i, answer in enumerate(self._rows)}
         self._answer_index = answer_index
+        # an answer wanted a third as often counts three times: what is to be even is its share, not its number
+        mean = sum(wanted.values()) / max(len(wanted), 1)
+        self._step = [mean / wanted[answer] if wanted.get(answer) else 0.0 for answer in answer_index]
         self._habit_target = np.zeros((len(answer_index), size[0]))
         self._habit_reference = np.zeros((len(answer_index), size[2]))
         # the number of frames must not either
@@ -99,9 +106,9 @@ class _Picker:
         self._by_reference[reference[best]] += 1
         self._by_set[view_set[best]] += 1
         self._by_pair[target[best], reference[best]] += 1
-        self._habit_target[index, category[best]] += 1
-        self._habit_reference[index, reference[best]] += 1
-        self._habit_frames[index, frames[best]] += 1
+        self._habit_target[index, category[best]] += self._step[index]
+        self._habit_reference[index, reference[best]] += self._step[index]
+        self._habit_frames[index, frames[best]] += self._step[index]
         return [chosen]
 
     @staticmethod

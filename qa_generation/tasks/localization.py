@@ -3,7 +3,8 @@
 Options are ``No`` and three ``Yes; (x, y)``. The three points form a triangle drawn without regard to the truth; one of
 its corners, chosen at random, is then put on the true centre (or, where the answer is ``No``, on the object's centre in
 another frame). So the true point is no more in the middle than the others, and triangles of both answers look alike.
-With half the answers ``No``, always answering ``No`` scores one half; that comes with the published balance.
+Things that are partly hidden stand near the border, where wrong points fit on the inner side only; so the true point is
+also made the outermost, the middle and the innermost of the three equally often, and is not asked for where it cannot.
 """
 
 from __future__ import annotations
@@ -48,10 +49,13 @@ def candidates(context: SceneContext) -> Candidates:
 
 
 def _fitting(context: SceneContext, facts: SetFacts) -> np.ndarray:
-    """(frames, instances): visible and partly hidden."""
+    """(frames, instances): visible, partly hidden, and with room for wrong points on all sides."""
     low, high = context.config.occlusion_window
     occlusion = np.nan_to_num(context.table.occlusion[facts.members], nan=1.0)
-    return facts.visible & (occlusion >= low) & (occlusion <= high)
+    boxes, centers = context.boxes[facts.members], context.centers[facts.members]
+    reach = np.hypot(boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1])[..., None] / 2.0
+    roomy = ((centers >= reach) & (centers < np.asarray(context.config.coord_size) - reach)).all(axis=-1)
+    return facts.visible & (occlusion >= low) & (occlusion <= high) & roomy
 
 
 def write(candidate: Candidate, context: SceneContext, rng: np.random.Generator) -> Draft | None:
@@ -84,9 +88,13 @@ def write(candidate: Candidate, context: SceneContext, rng: np.random.Generator)
 
 
 def triangle(
-    box: Int[np.ndarray, "4"], canvas: tuple[int, int], rng: np.random.Generator, tries: int = 64
+    box: Int[np.ndarray, "4"], canvas: tuple[int, int], rng: np.random.Generator, tries: int = 192
 ) -> Int[np.ndarray, "3 2"] | None:
-    """Three pixels on the canvas, the first the centre of ``box``, their sides 1-2 half diagonals; None if none fit."""
+    """Three pixels on the canvas, the first the centre of ``box``, their sides 1-2 half diagonals.
+
+    The first is nearest to, second and farthest from the middle of the canvas with equal chances; None where it lies so
+    that it cannot be each of them.
+    """
     center = (box[:2] + box[2:]) // 2
     half_diagonal = max(float(np.hypot(*(box[2:] - box[:2]))) / 2.0, MIN_SIDE_PX)
     angle = rng.uniform(0.0, 2.0 * np.pi, (tries, 2))
@@ -101,4 +109,9 @@ def triangle(
     sides = np.linalg.norm(points - np.roll(points, 1, axis=1), axis=-1)
     inside = ((points >= 0) & (points < np.asarray(canvas))).all(axis=(1, 2))
     fits = inside & (sides >= SIDES[0] * half_diagonal).all(axis=1) & (sides <= SIDES[1] * half_diagonal).all(axis=1)
-    return points[int(np.argmax(fits))] if fits.any() else None
+    from_middle = np.linalg.norm(points - np.asarray(canvas) / 2, axis=-1)
+    nearer = (from_middle[:, 1:] < from_middle[:, :1]).sum(axis=1)
+    by_rank = [np.flatnonzero(fits & (nearer == rank)) for rank in range(3)]
+    if not all(len(found) for found in by_rank):
+        return None
+    return points[by_rank[int(rng.integers(3))][0]]

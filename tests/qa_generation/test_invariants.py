@@ -63,10 +63,11 @@ def test_letters_and_answers_are_balanced(seed: int):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_half_of_the_localisation_answers_are_no(seed: int):
+def test_no_is_true_as_often_as_any_other_option_of_localisation(seed: int):
     records = [record for record in _records(seed) if record.question_type == "obj_localization_occ"]
     no = sum(record.ground_truth == "No" for record in records)
-    assert records and abs(2 * no - len(records)) <= 1
+    # a few of the chosen turn out impossible to write
+    assert records and 0.15 <= no / len(records) <= 0.35
 
 
 def test_ids_are_unique_and_no_question_is_asked_twice_of_the_same_frames():

@@ -205,12 +205,21 @@ def test_triangle_sides_and_canvas(seed: int):
 def test_the_true_corner_of_the_triangle_is_not_the_middle_one():
     rng = _rng()
     central = 0
+    ranks = np.zeros(3, dtype=int)
     for _ in range(1500):
-        points = localization.triangle(np.array([236, 236, 276, 276]), (512, 512), rng)
+        points = localization.triangle(np.array([100, 190, 140, 230]), (512, 512), rng)
         assert points is not None
         distances = np.linalg.norm(points[:, None] - points[None], axis=-1).sum(axis=1)
         central += int(np.argmin(distances) == 0)
+        from_middle = np.linalg.norm(points - 256.0, axis=-1)
+        ranks[(from_middle[1:] < from_middle[0]).sum()] += 1
     assert 0.29 < central / 1500 < 0.38, "one in three, as for any corner"
+    assert (abs(ranks / 1500 - 1 / 3) < 0.05).all(), "as often innermost as outermost"
+
+
+def test_a_place_in_the_corner_is_not_asked_for():
+    # wrong points fit on its inner side only, so it would be the outermost of the three
+    assert localization.triangle(np.array([0, 0, 40, 40]), (512, 512), _rng()) is None
 
 
 # --- hidden targets ------------------------------------------------------------------------------------------------
