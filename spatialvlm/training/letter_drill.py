@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -177,7 +177,7 @@ def run(recipe: DrillRecipe) -> dict[str, float]:
     if not isinstance(processor, SpatialMosaicProcessor):
         raise InputError(f"model: {type(processor).__name__} cannot pack questions, expected SpatialMosaicProcessor")
     model.set_attn_implementation({"text_config": SHARED_PREFIX})
-    collator = PackedCollator(cast(SpatialMosaicProcessor, processor))
+    collator = PackedCollator(processor)
     figures = drill(model, collator, table, recipe)
     held_out = Source(recipe.source.path, recipe.held_out, question_types=CHOICE_TYPES)
     held_out_table = QuestionTable(held_out, recipe.seed, Path(recipe.root))

@@ -8,7 +8,7 @@ arXiv:2502.16982) both take the same learning rate.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -79,5 +79,5 @@ def hidden_matrices(model: nn.Module, heads: Iterable[nn.Module] = ()) -> list[n
     """Trainable weights of linear layers in between: neither one of the heads nor tied to an embedding."""
     left_out = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     left_out |= {id(p) for head in heads for p in head.parameters()}
-    linear = (m.weight for m in model.modules() if isinstance(m, nn.Linear))
+    linear = (cast(nn.Parameter, m.weight) for m in model.modules() if isinstance(m, nn.Linear))
     return [weight for weight in linear if weight.requires_grad and id(weight) not in left_out]
