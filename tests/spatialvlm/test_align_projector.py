@@ -41,7 +41,7 @@ def test_a_category_of_several_tokens_is_refused() -> None:
 
 def test_packaged_recipe_has_no_unknown_key() -> None:
     recipe = load_recipe(align_projector.AlignRecipe, Path(__file__).parents[2] / "recipes/align_tiny.yaml")
-    assert recipe.model.fusion == "gated"
+    assert recipe.model.init_from == "outputs/letters_tiny"
 
 
 def test_missing_tokenizer_is_one_sentence(tmp_path: Path) -> None:

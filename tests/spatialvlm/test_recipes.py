@@ -104,7 +104,7 @@ def test_every_recipe_begins_with_the_command_that_runs_it(path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["tiny_words", "tiny", "tiny_demo", "tiny_nogeometry", "lora_qwen3"])
+@pytest.mark.parametrize("name", ["tiny", "tiny_demo", "tiny_nogeometry", "lora_qwen3"])
 def test_shipped_recipes_of_instruction_tuning_are_valid(name: str) -> None:
     from spatialvlm.training.sft_recipe import SftRecipe, training_arguments
 
@@ -124,11 +124,18 @@ def test_the_vision_recipe_fits_the_preset() -> None:
 
 
 def test_the_twin_differs_in_geometry_only() -> None:
+    from spatialvlm.training.align_projector import AlignRecipe
+    from spatialvlm.training.letter_drill import DrillRecipe
     from spatialvlm.training.sft_recipe import SftRecipe
 
-    words, twin = (load_recipe(SftRecipe, RECIPES / f"{name}.yaml") for name in ("tiny_words", "tiny_nogeometry"))
-    assert (words.data, words.optimisation, words.seed) == (twin.data, twin.optimisation, twin.seed)
-    assert twin.model.fusion == "none" and twin.model.geometry_tower is None
+    tiny, twin = (load_recipe(SftRecipe, RECIPES / f"{name}.yaml") for name in ("tiny", "tiny_nogeometry"))
+    assert (tiny.data, tiny.optimisation, tiny.seed) == (twin.data, twin.optimisation, twin.seed)
+    assert set(tiny.model.frozen) - set(twin.model.frozen) == {"geometry_tower"}
+    commands = (RECIPES / "tiny_nogeometry.yaml").read_text().splitlines()[2:4]
+    letters = load_recipe(DrillRecipe, RECIPES / "letters_tiny.yaml", commands[0].split()[2:])
+    align = load_recipe(AlignRecipe, RECIPES / "align_tiny.yaml", commands[1].split()[2:])
+    assert letters.model.fusion == "none" and align.model.geometry_tower is None
+    assert (align.model.init_from, twin.model.init_from) == (letters.folder, align.folder)
 
 
 @pytest.mark.parametrize("stage", [2, 3])
