@@ -6,6 +6,7 @@ import argparse
 import ast
 import math
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,13 @@ def read_pickled_checkpoint(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{path}: holds objects that are not loaded for safety, or is no checkpoint ({reason})"
-        ) from error
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"holds {named[1]}, which is not loaded for safety" if named else "is no checkpoint or not a safe one"
+        raise InputError(f"{path}: {what}; expected tensors, plain values and argparse.Namespace only") from error
     except (RuntimeError, EOFError, ValueError, TypeError, AttributeError, KeyError, IndexError, OSError) as error:
+        reason = str(error).split(". ")[0].strip() or "nothing inside"
         raise InputError(
-            f"{path}: damaged or no checkpoint ({error}), expected a file written by torch.save"
+            f"{path}: damaged or no checkpoint ({reason}), expected a file written by torch.save"
         ) from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, expected a dictionary with the key 'model'")

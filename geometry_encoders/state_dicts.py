@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from geometry_encoders.errors import InputError
 logger = logging.getLogger(__name__)
 
 _UNUSED = r"(.*\.)?mask_token|.*\.refinenet4\.resConfUnit1\..*"  # in published files, read by nothing
+_WRAPPER = "module."  # in files of programs that saved the model inside DistributedDataParallel
 
 
 def state_of(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
@@ -22,13 +23,25 @@ def state_of(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     state = content.get("model")
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path}: no dictionary of tensors under 'model', expected a checkpoint of DUSt3R or Spann3R")
-    return dict(state)
+    return {name.removeprefix(_WRAPPER): value for name, value in state.items()}
+
+
+def is_unused(name: str) -> bool:
+    """Whether no pass through a network reads the tensor, so that a file may lack it."""
+    return re.fullmatch(_UNUSED, name) is not None
+
+
+def refuse_tensors(path: Path, names: Sequence[str], kind: str) -> None:
+    """Raises `InputError` where there are ``names``; ``kind`` says what is wrong with them."""
+    if names:
+        which = "1 tensor is" if len(names) == 1 else f"{len(names)} tensors are"
+        raise InputError(f"{path}: {which} {kind}, the first is {sorted(names)[0]!r}")
 
 
 def is_spann3r(content: Mapping[str, Any]) -> bool:
     """Whether a checkpoint holds a whole DUSt3R as a part, as Spann3R's do."""
     state = content.get("model")
-    return isinstance(state, dict) and any(str(name).startswith("dust3r.") for name in state)
+    return isinstance(state, dict) and any(str(name).removeprefix(_WRAPPER).startswith("dust3r.") for name in state)
 
 
 def fill(
@@ -48,12 +61,11 @@ def fill(
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: tensors do not fit the configuration ({reason[:300]})") from error
-    missing = [name for name in result.missing_keys if not re.fullmatch(_UNUSED, name)]
+    missing = [name for name in result.missing_keys if not is_unused(name)]
     unknown = list(result.unexpected_keys)
     for names, allowed, kind in ((missing, may_lack, "missing"), (unknown, may_hold, "unknown to the model")):
         let_pass = [name for name in names if allowed is not None and re.fullmatch(allowed, name)]
         if let_pass:
             parts = sorted({name.split(".")[0] for name in let_pass})
             logger.warning("%s: %d tensors under %s are %s", path, len(let_pass), ", ".join(parts), kind)
-        if wrong := [name for name in names if name not in let_pass]:
-            raise InputError(f"{path}: {len(wrong)} tensors are {kind}, the first is {wrong[0]!r}")
+        refuse_tensors(path, [name for name in names if name not in let_pass], kind)

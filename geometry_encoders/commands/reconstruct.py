@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -72,8 +73,10 @@ def reconstruct(
     wanted, config = parse_formats(formats), _config(order, restart_every, align, scene_graph)
     _check_target(out, overwrite)
     model = load_encoder(encoder)
-    partial = out.with_name(out.name + ".partial")  # appears under its name only when it is whole
-    shutil.rmtree(partial, ignore_errors=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    workshop = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    partial = workshop / out.name  # appears under its name only when it is whole
+    partial.mkdir()
     try:
         pictures = _read(images, default_framing(model, size), every, limit, partial if full_size else None)
         outcome = reconstruct_pictures(pictures, model, config, progress=True)
@@ -88,7 +91,7 @@ def reconstruct(
             shutil.rmtree(out)
         partial.rename(out)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(workshop, ignore_errors=True)
     _report(summary, out)
 
 

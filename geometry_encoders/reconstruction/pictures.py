@@ -87,6 +87,8 @@ def read_pictures(
     """
     if every < 1:
         raise InputError(f"every {every}: expected at least 1")
+    if limit is not None and limit < 1:
+        raise InputError(f"limit {limit}: expected at least 1")
     for name, original in islice(_unique(_originals(sources, every)), limit):
         if min(original.size) < MIN_SIDE:
             raise InputError(

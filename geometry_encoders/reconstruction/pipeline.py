@@ -136,6 +136,8 @@ def reconstruct_pictures(
 def _by_spann3r(pictures: Sequence[Picture], model: Spann3rModel, config: PipelineConfig, progress: bool) -> Outcome:
     if config.align == "global":
         raise InputError("align global: works on pairs of DUSt3R; expected auto or none for Spann3R")
+    if config.scene_graph is not None:
+        raise InputError(f"scene_graph {config.scene_graph}: belongs to DUSt3R, expected none for Spann3R")
     found = model.reconstruct(
         [picture.image for picture in pictures],
         config.order,

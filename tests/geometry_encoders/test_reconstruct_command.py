@@ -141,7 +141,7 @@ def test_the_same_bytes_again_and_only_on_demand(photos: Path, dust3r: Path, tmp
     assert "holds a reconstruction already" in refused(*arguments)
     assert run(*arguments, "--overwrite").exit_code == 0
     assert {path: path.read_bytes() for path in before} == before
-    assert not (tmp_path / "scene.partial").exists()
+    assert not list(tmp_path.glob(".scene.*"))
 
 
 def test_a_foreign_folder_is_never_replaced(photos: Path, dust3r: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from geometry_encoders import load_official_checkpoint
 from geometry_encoders.errors import InputError
@@ -76,7 +77,7 @@ def test_hostile_pickles_are_not_run(tmp_path, place) -> None:
     marker = tmp_path / "was_here"
     content = {"model": model_with_usual_heads().state_dict(), "args": argparse.Namespace(model=CALL)}
     torch.save(content | {place: _Hostile(marker)}, tmp_path / "bad.pth")
-    with pytest.raises(InputError, match=r"bad\.pth: holds objects that are not loaded for safety"):
+    with pytest.raises(InputError, match=r"bad\.pth: holds \S+mkdir, which is not loaded for safety"):
         load_official_checkpoint(tmp_path / "bad.pth")
     assert not marker.exists()
 
@@ -84,10 +85,10 @@ def test_hostile_pickles_are_not_run(tmp_path, place) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("attn_head_1.0.weight", r"1 tensors are missing, the first is 'attn_head_1\.0\.weight'"),
-        ("dust3r.enc_blocks.1.mlp.fc2.bias", "1 tensors are missing"),
-        ("dust3r.decoder_embed.weight", r"1 tensors are missing, the first is 'dust3r\.decoder_embed\.weight'"),
-        ("norm_q.bias", "1 tensors are missing"),
+        ("attn_head_1.0.weight", r"1 tensor is missing, the first is 'attn_head_1\.0\.weight'"),
+        ("dust3r.enc_blocks.1.mlp.fc2.bias", "1 tensor is missing"),
+        ("dust3r.decoder_embed.weight", r"1 tensor is missing, the first is 'dust3r\.decoder_embed\.weight'"),
+        ("norm_q.bias", "1 tensor is missing"),
     ],
 )
 def test_missing_tensors(tmp_path, name, words) -> None:
@@ -99,7 +100,7 @@ def test_missing_tensors(tmp_path, name, words) -> None:
 
 def test_unknown_and_misshapen_tensors(tmp_path) -> None:
     state = model_with_usual_heads().state_dict()
-    with pytest.raises(InputError, match=r"1 tensors are unknown to the model, the first is 'attn_head_3\.weight'"):
+    with pytest.raises(InputError, match=r"1 tensor is unknown to the model, the first is 'attn_head_3\.weight'"):
         load_official_checkpoint(write(tmp_path / "more.pth", state | {"attn_head_3.weight": torch.zeros(2)}))
     with pytest.raises(InputError, match="do not fit the configuration"):
         load_official_checkpoint(write(tmp_path / "odd.pth", state | {"value_out.weight": torch.zeros(3, 3)}))
@@ -128,6 +129,52 @@ def test_unusual_heads_are_given(tmp_path) -> None:
     assert load_official_checkpoint(path, **heads).config.dec_num_heads == 2
     with pytest.raises(InputError, match="no setting 'heads'"):
         load_official_checkpoint(path, heads=2)
+
+
+def test_widths_that_64_does_not_divide(tmp_path) -> None:
+    """The usual number of heads is lowered until the channels can be shared out; nothing has to be given."""
+    sizes = {
+        "enc_embed_dim": 200,
+        "enc_num_heads": 2,
+        "value_encoder_heads": 2,
+        "dec_embed_dim": 64,
+        "dec_num_heads": 1,
+    }
+    path = write(tmp_path / "wide.pth", small_spann3r(**sizes).state_dict())
+    assert load_official_checkpoint(path).config.enc_num_heads == 2
+
+
+def test_a_state_dict_of_a_distributed_program(tmp_path) -> None:
+    state = model_with_usual_heads().state_dict()
+    loaded = load_official_checkpoint(
+        write(tmp_path / "ddp.pth", {f"module.{name}": value for name, value in state.items()})
+    )
+    assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in state.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"norm_q.bias": None}, "1 tensor is missing, the first is 'norm_q.bias'"),
+        ({"norm_q.extra": torch.zeros(2)}, "1 tensor is unknown to the model, the first is 'norm_q.extra'"),
+        ({"norm_q.bias": torch.zeros(3)}, "1 tensor is of wrong shapes, the first is 'norm_q.bias'"),
+    ],
+)
+def test_incomplete_folders_are_refused(tmp_path, change, words) -> None:
+    """transformers alone would fill the gap with random numbers and go on."""
+    small_spann3r().save_pretrained(tmp_path)
+    state = load_file(tmp_path / "model.safetensors") | change
+    save_file({name: value for name, value in state.items() if value is not None}, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match=words):
+        load_official_checkpoint(tmp_path)
+
+
+def test_truncated_folder(tmp_path) -> None:
+    small_spann3r().save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(InputError, match="damaged"):
+        load_official_checkpoint(tmp_path)
 
 
 def test_truncated_file(tmp_path) -> None:

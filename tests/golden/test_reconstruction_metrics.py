@@ -32,10 +32,10 @@ def test_median_alignment(golden: Golden) -> None:
     arrays, results = golden.tensors("losses_spann3r"), golden.json("losses_spann3r")["results"]
     assert results
     for name, batch in results.items():
-        stored = {key.removeprefix(f"{name}."): value.numpy() for key, value in arrays.items() if key.startswith(name)}
-        frames = [
-            align_sample({key: value[:, sample] for key, value in stored.items()}) for sample in range(int(name[1]))
-        ]
+        prefix = f"{name}."
+        stored = {key.removeprefix(prefix): value.numpy() for key, value in arrays.items() if key.startswith(prefix)}
+        samples = range(stored["gt.pts3d"].shape[1])
+        frames = [align_sample({key: value[:, sample] for key, value in stored.items()}) for sample in samples]
         means = np.mean([(own.depth, own.scale, true.depth, true.scale) for own, true in frames], axis=0)
         expected = [batch["alignment"][key] for key in ("pred_shift_z", "pred_scale", "gt_shift_z", "gt_scale")]
         np.testing.assert_allclose(means, expected, rtol=1e-5, err_msg=name)

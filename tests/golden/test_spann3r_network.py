@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def test_memory_read(golden: Any) -> None:
     description, tensors = golden.json("spann3r_parts"), golden.tensors("spann3r_parts")
     model = load_spann3r(golden, description["weights"])
     thresholds = [key.removeprefix("read.out.thresh=") for key in tensors if key.startswith("read.out.")]
-    assert len(thresholds) == 3
+    assert thresholds
     for threshold in thresholds:
         memory = model.new_memory(compat_options(model, {"attn_thresh": float(threshold)}))
         memory.insert(tensors["read.mem_k"], tensors["read.mem_v"])
@@ -104,6 +105,11 @@ def official_loss(prediction: SequencePrediction, tensors: dict[str, Tensor], al
     return 2 * torch.stack(losses).mean(), scale
 
 
+def reward_of(description: dict[str, Any]) -> float:
+    """The confidence reward alpha, which the file gives in words."""
+    return float(re.search(r"alpha (\d+(?:\.\d+)?)", description["criterion"])[1])  # type: ignore[index]
+
+
 def test_training_step(golden: Any) -> None:
     description, tensors = golden.json("spann3r_train_step"), golden.tensors("spann3r_train_step")
     model = load_spann3r(golden, description["weights"]).train()
@@ -117,7 +123,7 @@ def test_training_step(golden: Any) -> None:
     }
     for name, value in outputs.items():
         golden.assert_close(value.detach().transpose(0, 1), tensors[name], name)
-    confidence_loss, scale_loss = official_loss(prediction, tensors, alpha=0.4)
+    confidence_loss, scale_loss = official_loss(prediction, tensors, alpha=reward_of(description))
     assert float(confidence_loss) == pytest.approx(description["conf_loss"], rel=LOSS_TOLERANCE)
     assert float(scale_loss) == pytest.approx(description["scale_loss"], rel=LOSS_TOLERANCE)
     (confidence_loss + scale_loss).backward()

@@ -63,7 +63,7 @@ def config_from_shapes(state: Mapping[str, Tensor], path: Path) -> dict[str, Any
         for each in (name, *aliases):
             if each in state:
                 return tuple(state[each].shape)
-        raise InputError(f"{path}: 1 tensors are missing, the first is {name!r}")
+        raise InputError(f"{path}: 1 tensor is missing, the first is {name!r}")
 
     enc_dim, _, patch_size, _ = _ranked(shape("dust3r.patch_embed.proj.weight"), 4, path)
     dec_dim = shape("dust3r.decoder_embed.weight")[0]
@@ -72,13 +72,13 @@ def config_from_shapes(state: Mapping[str, Tensor], path: Path) -> dict[str, Any
         "patch_size": patch_size,
         "enc_embed_dim": enc_dim,
         "enc_depth": _count(state, r"dust3r\.enc_blocks\.(\d+)\..*"),
-        "enc_num_heads": max(enc_dim // HEAD_SIZE, 1),
+        "enc_num_heads": usual_heads(enc_dim),
         "dec_embed_dim": dec_dim,
         "dec_depth": _count(state, r"dust3r\.dec_blocks\.(\d+)\..*"),
-        "dec_num_heads": max(dec_dim // HEAD_SIZE, 1),
+        "dec_num_heads": usual_heads(dec_dim),
         "mlp_ratio": hidden / enc_dim,
         "value_encoder_depth": _count(state, r"value_encoder\.(\d+)\..*"),
-        "value_encoder_heads": max(enc_dim // HEAD_SIZE, 1),
+        "value_encoder_heads": usual_heads(enc_dim),
         "head_type": "linear",
     }
     dpt = "dust3r.downstream_head1.dpt"
@@ -90,6 +90,11 @@ def config_from_shapes(state: Mapping[str, Tensor], path: Path) -> dict[str, Any
             "dpt_last_dim": shape(f"{dpt}.head.0.weight")[0],
         }
     return arguments
+
+
+def usual_heads(channels: int) -> int:
+    """Attention heads of 64 channels, or of the fewest above that which share the channels evenly."""
+    return next(n for n in range(max(channels // HEAD_SIZE, 1), 0, -1) if channels % n == 0)
 
 
 def _ranked(shape: tuple[int, ...], rank: int, path: Path) -> tuple[int, ...]:
