@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tqdm import tqdm
@@ -33,21 +33,25 @@ def run(
     lines = []
     for capture in tqdm(captures, desc=protocol.name, unit="sequence", disable=None):
         missing = [method for method in methods if (method.name, capture.capture_id) not in journal]
-        for line in _measure(missing, capture, protocol, reading) if missing else ():
+        for line in _measure(missing, capture, protocol, reading):
             journal.add(line)
         lines += [journal.lines[method.name, capture.capture_id] for method in methods]
     return lines
 
 
-def _measure(methods: Sequence[Reconstructor], capture: Capture, protocol: Protocol, reading: Reading) -> list[Line]:
+def _measure(
+    methods: Sequence[Reconstructor], capture: Capture, protocol: Protocol, reading: Reading
+) -> Iterator[Line]:
+    """Lines as they come, so that an interrupted run loses one measurement at most."""
+    if not methods:
+        return
     try:
         frames = read_frames(capture, reading.choice, reading.image_px, reading.fit)
     except ValueError as error:  # the InputError of any package
-        return [Line(method.name, capture.capture_id, error=str(error)) for method in methods]
-    lines = []
+        yield from (Line(method.name, capture.capture_id, error=str(error)) for method in methods)
+        return
     for method in methods:
         try:
-            lines.append(Line(method.name, capture.capture_id, evaluate(method, capture.capture_id, frames, protocol)))
+            yield Line(method.name, capture.capture_id, evaluate(method, capture.capture_id, frames, protocol))
         except ValueError as error:
-            lines.append(Line(method.name, capture.capture_id, error=str(error)))
-    return lines
+            yield Line(method.name, capture.capture_id, error=str(error))
