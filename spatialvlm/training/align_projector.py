@@ -27,6 +27,7 @@ from geometry_encoders.errors import InputError
 from spatialvlm.training.build_model import ModelRecipe, build_model
 from spatialvlm.training.command import run_recipe_command
 from spatialvlm.training.pretrain_vision import batch_rows, split_views
+from spatialvlm.training.sft import keep_pieces
 from spatialvlm.training.vision_labels import BACKGROUND, LabelGrid, LabelledViews, cached_labels
 from spatialvlm.training.vision_recipe import LabelData
 
@@ -162,6 +163,7 @@ def run(recipe: AlignRecipe) -> dict[str, float]:
     figures = align(model, words, views, recipe)
     model.requires_grad_(True).save_pretrained(recipe.folder)
     processor.save_pretrained(recipe.folder)
+    keep_pieces(recipe.model.init_from or recipe.tokenizer, Path(recipe.folder))
     print(json.dumps(figures))
     return figures
 

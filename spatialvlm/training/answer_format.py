@@ -11,7 +11,7 @@ import numpy as np
 from qa_generation.prompts import CHOICE_TYPES, POST_NUMERIC, PREAMBLE, QUESTION_TYPES, question_prompt
 from qa_generation.records import QARecord
 
-AnswerStyle = Literal["letter", "words", "words_then_letter"]
+AnswerStyle = Literal["letter", "words", "words_then_letter", "every_letter"]
 ANSWER_STYLES: tuple[str, ...] = get_args(AnswerStyle)
 
 
@@ -25,6 +25,7 @@ class Exchange:
         question: text of the user's turn after the views.
         answer: text of the assistant's turn.
         candidates: answer texts of all options in the same style, the true one included; empty without options.
+        letter_only: of the answer only what follows the thought is learned.
     """
 
     question_id: str
@@ -32,10 +33,16 @@ class Exchange:
     question: str
     answer: str
     candidates: tuple[str, ...] = ()
+    letter_only: bool = False
 
     def candidate_exchanges(self) -> list[Exchange]:
         """The same question once with each candidate as its answer."""
         return [replace(self, answer=candidate, candidates=()) for candidate in self.candidates]
+
+    def every_letter(self) -> list[Exchange]:
+        """The same with each option as the thought; where it is not the true one, only its letter is learned."""
+        others = self.candidate_exchanges() or [self]
+        return [replace(other, letter_only=other.answer != self.answer) for other in others]
 
 
 def option_text(option: str) -> str:
@@ -48,8 +55,9 @@ def write_exchange(record: QARecord, style: AnswerStyle) -> Exchange:
 
     ``letter`` is the published form (only the letter). ``words`` shows no options and wants the words of the answer;
     they begin with a space, so that they are the same tokens as in the middle of a text. ``words_then_letter`` shows
-    the options and answers ``<think>words</think>letter``. Published numbers and points are answered as they are in
-    every style, auxiliary questions in words.
+    the options and answers ``<think>words</think>letter``; with ``every_letter`` `TrainingViewSets` does so with every
+    option as the thought (`Exchange.every_letter`). Published numbers and points are answered as they are in every
+    style, auxiliary questions in words.
     """
     if record.question_type not in CHOICE_TYPES:
         text = question_prompt(record.question_type, record.question, ())
@@ -63,7 +71,7 @@ def write_exchange(record: QARecord, style: AnswerStyle) -> Exchange:
     else:
         text = question_prompt(record.question_type, record.question, record.options)
         candidates = letters
-        if style == "words_then_letter":
+        if style in ("words_then_letter", "every_letter"):
             candidates = [f"<think>{word}</think>{letter}" for word, letter in zip(words, letters, strict=True)]
     answer = candidates[letters.index(record.mc_answer)]
     return Exchange(record.id, record.question_type, text, answer, tuple(candidates))

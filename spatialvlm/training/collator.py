@@ -15,6 +15,7 @@ from geometry_encoders.errors import InputError
 from spatialvlm.conversation import build_messages, with_answer
 from spatialvlm.images import load_photo
 from spatialvlm.models import SpatialMosaicProcessor
+from spatialvlm.tokenizer import THINK_END
 from spatialvlm.training.answer_format import Exchange
 from spatialvlm.training.data import ViewSet
 from spatialvlm.training.packing import IGNORED, TokenisedExchange, label_inputs, pack
@@ -132,10 +133,15 @@ class PackedCollator:
             return_dict=True,
             return_assistant_tokens_mask=True,
         )
-        return [
-            self._expand(ids, answered, num_views)
-            for ids, answered in zip(encoded["input_ids"], encoded["assistant_masks"], strict=True)
-        ]
+        chats_learned = zip(encoded["input_ids"], encoded["assistant_masks"], exchanges, strict=True)
+        return [self._expand(ids, self._learned(ids, marks, each), num_views) for ids, marks, each in chats_learned]
+
+    def _learned(self, ids: Sequence[int], answered: Sequence[int], exchange: Exchange) -> list[bool]:
+        """Which tokens are learned: what the assistant wrote, or of that only what follows its thought."""
+        if not exchange.letter_only:
+            return [bool(mark) for mark in answered]
+        end = len(ids) - 1 - list(ids)[::-1].index(self.tokenizer.convert_tokens_to_ids(THINK_END))
+        return [bool(mark) and position > end for position, mark in enumerate(answered)]
 
     def _expand(self, ids: Sequence[int], answered: Sequence[int], num_views: int) -> TokenisedExchange:
         image, count = self.processor.image_token_id, self.processor.tokens_per_image

@@ -171,7 +171,7 @@ class TrainingViewSets(Dataset[ViewSet]):
     """What training reads: the view sets of several sources, reshuffled every epoch.
 
     Each item holds up to ``questions_per_view_set`` questions, all in one answer style drawn by the shares, since
-    questions of one style have about the same length.
+    questions of one style have about the same length; a quarter as many where each comes with all its options.
     """
 
     def __init__(
@@ -219,10 +219,14 @@ class TrainingViewSets(Dataset[ViewSet]):
         table = self.tables[source]
         rng = numpy_generator(self.seed, "item", self.epoch, source, position)
         rows = table.groups[self._order(source)[position]]
-        if len(rows) > self.questions_per_view_set:
-            rows = rng.choice(rows, self.questions_per_view_set, replace=False)
+        style = draw_style(table.source.answer_style or self.answer_style, rng)
+        room = self.questions_per_view_set if style != "every_letter" else max(1, self.questions_per_view_set // 4)
+        if len(rows) > room:
+            rows = rng.choice(rows, room, replace=False)
         records = table.records(rows.tolist())
         if self.shuffle_choices:
             records = [shuffle_options(record, rng) for record in records]
-        style = draw_style(table.source.answer_style or self.answer_style, rng)
-        return table.view_set(records, [write_exchange(record, style) for record in records])
+        exchanges = [write_exchange(record, style) for record in records]
+        if style == "every_letter":
+            exchanges = [each for exchange in exchanges for each in exchange.every_letter()]
+        return table.view_set(records, exchanges)

@@ -36,7 +36,7 @@ from spatialvlm.training.muon import MuonWithAdamW
 from spatialvlm.training.packing import IGNORED, TokenisedExchange, pack
 from spatialvlm.training.schedule import learning_rate_factor
 from spatialvlm.training.seeding import numpy_generator
-from spatialvlm.training.sft import question_tokenizer
+from spatialvlm.training.sft import keep_pieces, question_tokenizer
 from spatialvlm.training.shared_prefix_attention import SHARED_PREFIX
 
 
@@ -184,6 +184,7 @@ def run(recipe: DrillRecipe) -> dict[str, float]:
     figures["held_out_right"] = held_out_letters(model, collator, held_out_table, recipe.held_out_questions)
     model.requires_grad_(True).save_pretrained(folder)
     processor.save_pretrained(folder)
+    keep_pieces(recipe.model.init_from, folder)
     print(json.dumps(figures))
     return figures
 

@@ -141,6 +141,13 @@ def _keep_base(model: PreTrainedModel, processor: ProcessorMixin, recipe: SftRec
     model.name_or_path = str(base)
 
 
+def keep_pieces(start: str | None, folder: Path) -> None:
+    """Copies the sentencepiece model that a fast tokenizer was made from beside the model, where there is one."""
+    pieces = (folder / "tokenizer" if start is None else resolve(start)) / "tokenizer.model"
+    if pieces.is_file():
+        shutil.copyfile(pieces, folder / "tokenizer.model")
+
+
 def run(recipe: SftRecipe) -> dict[str, float]:
     """Trains to the end of the budget, saves the model with its processor, and returns the last evaluation."""
     trainer = build_trainer(recipe)
@@ -151,10 +158,7 @@ def run(recipe: SftRecipe) -> dict[str, float]:
     trainer.save_model(str(folder))
     if trainer.is_world_process_zero():
         cast(ProcessorMixin, trainer.processing_class).save_pretrained(folder)
-        start = recipe.model.init_from
-        pieces = (folder / "tokenizer" if start is None else resolve(start)) / "tokenizer.model"
-        if pieces.is_file():
-            shutil.copyfile(pieces, folder / "tokenizer.model")
+        keep_pieces(recipe.model.init_from, folder)
         trainer.save_metrics("eval", figures, combined=False)
     return figures
 

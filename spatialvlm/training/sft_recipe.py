@@ -28,7 +28,7 @@ class DataRecipe:
         eval: source of held-out questions; left out, nothing is evaluated.
         questions_per_view_set: at most so many questions about the same views in one item.
         packing: ``shared_prefix`` puts them behind one copy of the views; ``none`` gives each its own row.
-        answer_style: shares of the styles letter, words and words_then_letter.
+        answer_style: shares of the styles letter, words, words_then_letter and every_letter.
         eval_answer_style: the style of held-out questions.
         eval_view_sets: so many view sets are evaluated.
         eval_questions_per_view_set: at most so many questions of each.
@@ -59,6 +59,9 @@ class DataRecipe:
         if self.questions_per_view_set < 1:
             raise ValueError(f"data.questions_per_view_set is {self.questions_per_view_set}, expected at least 1")
         check_shares(self.answer_style, "data.answer_style")
+        styles = {style for source in self.train for style in source.answer_style} | set(self.answer_style)
+        if "every_letter" in styles and self.packing != "shared_prefix":
+            raise ValueError("data.answer_style holds every_letter, expected data.packing shared_prefix with it")
         if self.tower_cache_gb < 0 or (self.tower_cache_gb and self.packing != "shared_prefix"):
             raise ValueError(
                 f"data.tower_cache_gb is {self.tower_cache_gb}, expected 0 unless packing is shared_prefix"

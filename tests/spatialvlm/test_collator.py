@@ -163,3 +163,17 @@ def test_attention_refuses_other_layouts() -> None:
         shared_prefix_attention(None, tensor, tensor, tensor)
     with pytest.raises(ValueError, match="expected 2 \\+ a multiple of 3"):
         shared_prefix_attention(None, tensor, tensor, tensor, prefix_mask=mask, block_length=3)
+
+
+def test_thoughts_that_are_not_true_are_read_but_not_learned(parts: Parts) -> None:
+    _, processor, items = parts
+    exchange = next(each for item in items for each in item.exchanges if each.candidates)
+    repeated = tuple(exchange.every_letter())
+    item = replace(items[0], exchanges=repeated)
+    batch = PackedCollator(processor)([item])
+    learned = batch["shift_labels"][batch["shift_labels"] != IGNORED]
+    text = processor.tokenizer.decode(learned.tolist())
+    letters = [each.answer[-1] for each in repeated if each.letter_only]
+    assert len(letters) == len(repeated) - 1
+    words = exchange.answer.removeprefix("<think>")
+    assert sorted(text.replace(words, "").replace("<think>", "").replace("<|im_end|>", "")) == sorted(letters)

@@ -58,12 +58,14 @@ def test_the_camera_token_stands_before_the_patch_tokens():
     torch.testing.assert_close(tokens[0, 0, 2], pixels[0, 0, :, :16, 16:].mean((1, 2)))
 
 
-def test_aligned_blocks_get_the_grid_without_the_camera_token():
+def test_aligned_blocks_get_the_grid_with_the_camera_token_added():
     model = corner_model("add")
     pixels = torch.rand(1, 2, 3, 32, 32)
     tokens = model.model.geometry_tokens(pixels, torch.ones(1, 2, dtype=torch.bool))
     assert tokens.shape == (1, 2, 16, 3)
-    torch.testing.assert_close(tokens[0, 0, 0], pixels[0, 0, :, :16, :16].mean((1, 2)))  # a corner stays a corner
+    camera = 2.0  # the number of views
+    corner = pixels[0, 0, :, :16, :16].mean((1, 2))  # a corner stays a corner
+    torch.testing.assert_close(tokens[0, 0, 0], corner + camera)
 
 
 @pytest.mark.parametrize("fusion", ["cross_attention", "add", "concat_mlp", "gated"])

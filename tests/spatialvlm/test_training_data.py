@@ -160,3 +160,19 @@ def test_splits_joined_by_plus_share_their_views(tmp_path: Path) -> None:
     assert (len(both), both.num_questions) == (4, 34)
     with pytest.raises(InputError, match=r"data/warmup: no \.parquet file there"):
         QuestionTable(Source(root, "train+warmup"))
+
+
+def test_every_letter_repeats_a_question_with_each_option_as_the_thought(tmp_path: Path) -> None:
+    table = QuestionTable(Source(str(write_question_set(tmp_path / "q"))))
+    items = TrainingViewSets([table], 8, {"every_letter": 1.0}, seed=0, shuffle_choices=False)
+    for item in (items[index] for index in range(len(items))):
+        questions = {exchange.question_id for exchange in item.exchanges}
+        assert len(questions) <= 2  # a quarter of eight
+        for name in questions:
+            repeated = [exchange for exchange in item.exchanges if exchange.question_id == name]
+            record = next(record for record in small_records() if record.id == name)
+            if not record.options:
+                assert [exchange.letter_only for exchange in repeated] == [False]
+                continue
+            answers = {f"<think> {option_text(o)}</think>{o[0]}": o[0] != record.mc_answer for o in record.options}
+            assert {exchange.answer: exchange.letter_only for exchange in repeated} == answers
