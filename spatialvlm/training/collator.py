@@ -18,7 +18,7 @@ from spatialvlm.models import SpatialMosaicProcessor
 from spatialvlm.tokenizer import THINK_END
 from spatialvlm.training.answer_format import Exchange
 from spatialvlm.training.data import ViewSet
-from spatialvlm.training.packing import IGNORED, TokenisedExchange, label_inputs, pack
+from spatialvlm.training.packing import IGNORED, TokenisedExchange, label_inputs, pack, thought_end
 
 Packing = Literal["none", "shared_prefix"]
 
@@ -140,7 +140,7 @@ class PackedCollator:
         """Which tokens are learned: what the assistant wrote, or of that only what follows its thought."""
         if not exchange.letter_only:
             return [bool(mark) for mark in answered]
-        end = len(ids) - 1 - list(ids)[::-1].index(self.tokenizer.convert_tokens_to_ids(THINK_END))
+        end = thought_end(ids, self.tokenizer.convert_tokens_to_ids(THINK_END))
         return [bool(mark) and position > end for position, mark in enumerate(answered)]
 
     def _expand(self, ids: Sequence[int], answered: Sequence[int], num_views: int) -> TokenisedExchange:

@@ -33,7 +33,7 @@ from spatialvlm.training.collator import PackedCollator
 from spatialvlm.training.command import run_recipe_command
 from spatialvlm.training.data import QuestionTable, Source
 from spatialvlm.training.muon import MuonWithAdamW
-from spatialvlm.training.packing import IGNORED, TokenisedExchange, pack
+from spatialvlm.training.packing import IGNORED, TokenisedExchange, pack, thought_end
 from spatialvlm.training.schedule import learning_rate_factor
 from spatialvlm.training.seeding import numpy_generator
 from spatialvlm.training.sft import keep_pieces, question_tokenizer
@@ -99,7 +99,7 @@ def letter_batch(collator: PackedCollator, records: list[QARecord]) -> dict[str,
         exchanges = write_exchange(record, "words_then_letter").candidate_exchanges()
         row = []
         for exchange in collator.tokenise(0, (), exchanges):
-            letter = len(exchange.ids) - 1 - exchange.ids[::-1].index(end) + 1
+            letter = thought_end(exchange.ids, end) + 1
             row.append(TokenisedExchange(exchange.ids, tuple(i == letter for i in range(len(exchange.ids)))))
         rows.append(row)
     return pack(rows, collator.tokenizer.pad_token_id)

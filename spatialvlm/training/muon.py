@@ -7,7 +7,7 @@ arXiv:2502.16982) both take the same learning rate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import torch
@@ -39,10 +39,6 @@ class MuonWithAdamW(Optimizer):
         matrices = hidden_matrices(model, heads)
         chosen = set(map(id, matrices))
         others = [p for p in model.parameters() if p.requires_grad and id(p) not in chosen]
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in others if p.ndim >= 2], "weight_decay": weight_decay},
-            {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0},
-        ]
         self.parts: list[Optimizer] = []
         if matrices:
             muon = torch.optim.Muon(
@@ -50,7 +46,7 @@ class MuonWithAdamW(Optimizer):
             )
             self.parts.append(muon)
         if others:
-            self.parts.append(torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=betas, fused=True))
+            self.parts.append(torch.optim.AdamW(decay_groups(others, weight_decay), lr=lr, betas=betas, fused=True))
         # the very dictionaries of the parts, so that a schedule that sets a rate here sets it there
         super().__init__([group for part in self.parts for group in part.param_groups], {})
 
@@ -73,6 +69,14 @@ class MuonWithAdamW(Optimizer):
         for part in self.parts:
             part.load_state_dict(state_dict[type(part).__name__])
         self.param_groups = [group for part in self.parts for group in part.param_groups]
+
+
+def decay_groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Parameter groups for AdamW: weight decay on matrices and convolutions, none on biases and norms."""
+    matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
+    vectors = [parameter for parameter in parameters if parameter.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
 
 
 def hidden_matrices(model: nn.Module, heads: Iterable[nn.Module] = ()) -> list[nn.Parameter]:

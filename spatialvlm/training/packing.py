@@ -31,6 +31,11 @@ class TokenisedExchange:
         return self.answered.index(True)
 
 
+def thought_end(ids: Sequence[int], end_token_id: int) -> int:
+    """Position of the last token that closes a thought; raises ValueError where there is none."""
+    return len(ids) - 1 - ids[::-1].index(end_token_id)
+
+
 def common_prefix_length(exchanges: Sequence[TokenisedExchange]) -> int:
     """How many leading tokens all chats share, at most up to the token before the first answer token."""
     limit = min(exchange.first_answered for exchange in exchanges) - 1

@@ -4,42 +4,47 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from geometry_encoders.errors import InputError
-from spatialvlm.training.muon import MuonWithAdamW
+from spatialvlm.training.muon import MuonWithAdamW, decay_groups
 from spatialvlm.training.schedule import ScheduleName, learning_rate_factor, progress
 
 OptimizerName = Literal["adamw", "muon"]
 
 
-class Budget(Protocol):
-    """The part of a recipe that says how long and how fast to train; the recipes explain the keys."""
+@dataclass(frozen=True)
+class Budget:
+    """The part of a recipe that says how long and how fast to train; recipes set their own defaults.
 
-    @property
-    def max_steps(self) -> int: ...
-    @property
-    def max_minutes(self) -> float | None: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def learning_rate(self) -> float: ...
-    @property
-    def schedule(self) -> ScheduleName: ...
-    @property
-    def warmup(self) -> float: ...
-    @property
-    def weight_decay(self) -> float: ...
-    @property
-    def max_grad_norm(self) -> float: ...
-    @property
-    def optimizer(self) -> OptimizerName: ...
+    Attributes:
+        max_steps: optimiser steps.
+        max_minutes: wall-clock budget; the schedule then follows the larger share of steps and minutes.
+        batch_size: samples per step over all processes.
+        learning_rate: peak of the schedule.
+        schedule: shape of the decay.
+        warmup: share of the run with a rising rate.
+        optimizer: ``adamw``, or ``muon`` (`spatialvlm.training.muon`), which learns faster here.
+        weight_decay: on matrices only.
+        max_grad_norm: gradients are clipped to this norm.
+    """
+
+    max_steps: int = 10000
+    max_minutes: float | None = None
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    schedule: ScheduleName = "cosine"
+    warmup: float = 0.05
+    optimizer: OptimizerName = "adamw"
+    weight_decay: float = 0.05
+    max_grad_norm: float = 1.0
 
 
 def build_optimizer(
@@ -55,11 +60,8 @@ def build_optimizer(
     if budget.optimizer == "muon":
         return MuonWithAdamW(model, budget.learning_rate, budget.weight_decay, betas, heads=heads)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [parameter for parameter in trained if parameter.ndim >= 2]},
-        {"params": [parameter for parameter in trained if parameter.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=budget.learning_rate, betas=betas, weight_decay=budget.weight_decay, fused=True)
+    groups = decay_groups(trained, budget.weight_decay)
+    return torch.optim.AdamW(groups, lr=budget.learning_rate, betas=betas, fused=True)
 
 
 class Clock:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from spatialvlm.training.pretraining import OptimizerName
-from spatialvlm.training.schedule import ScheduleName
+from spatialvlm.training.pretraining import Budget, OptimizerName
 
 
 @dataclass(frozen=True)
@@ -50,19 +49,10 @@ class LabelData:
 
 
 @dataclass(frozen=True)
-class Optimisation:
-    """How the tower is trained.
+class Optimisation(Budget):
+    """How the tower is trained; keys not named here are explained in `Budget`.
 
     Attributes:
-        max_steps: optimiser steps.
-        max_minutes: wall-clock budget; the schedule then follows the larger share of steps and minutes.
-        batch_size: views per step over all processes.
-        learning_rate: peak of the schedule.
-        schedule: shape of the decay.
-        warmup: share of the run with a rising rate.
-        weight_decay: on matrices only.
-        optimizer: ``adamw``, or ``muon`` (`spatialvlm.training.muon`), which learns faster here.
-        max_grad_norm: gradients are clipped to this norm.
         background_weight: weight of background cells in the cross entropy, foreground has 1 on average.
         class_balance: categories weigh their frequency to the power of minus this; 0 treats all cells alike.
         max_zoom: largest factor by which a random window of the picture is blown up; 1 for whole pictures only.
@@ -71,14 +61,7 @@ class Optimisation:
     """
 
     max_steps: int = 1500
-    max_minutes: float | None = None
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    schedule: ScheduleName = "cosine"
-    warmup: float = 0.05
     optimizer: OptimizerName = "muon"
-    weight_decay: float = 0.05
-    max_grad_norm: float = 1.0
     background_weight: float = 0.3
     class_balance: float = 0.5
     max_zoom: float = 1.5

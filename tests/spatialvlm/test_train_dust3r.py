@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from geometry_encoders.errors import InputError
 from geometry_encoders.reconstruction import Dust3rConfig, Dust3rModel
-from qa_generation.readers.base import READERS
 from spatialvlm.training.recipe import load_recipe
 from spatialvlm.training.reconstruction.evaluation import aligned_errors, constant_pointmaps, geometry_errors
 from spatialvlm.training.reconstruction.recipe import Optimisation, Output, PosedViews
@@ -30,7 +28,8 @@ from spatialvlm.training.reconstruction.starting_points import start_at_depth
 from spatialvlm.training.reconstruction.train_dust3r import Dust3rRecipe, Dust3rTraining, Encoder, train
 from spatialvlm.training.reconstruction.views import SceneViews, ViewCacheKey, cached_views, view_overlaps
 from spatialvlm.training.seeding import numpy_generator
-from tests.spatialvlm.empty_rooms import looking, write_rooms
+from tests.spatialvlm.empty_rooms import looking
+from tests.spatialvlm.small_reconstruction import rooms_to_train_on, small_dust3r
 
 PX = 32
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,11 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def rooms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setitem(READERS, "rooms", "tests.spatialvlm.empty_rooms:RoomReader")
-    write_rooms(tmp_path / "rooms", scenes=4)
-    AcceleratorState._reset_state(reset_partial_state=True)  # one process runs several recipes here
-    torch.set_num_threads(1)
-    return tmp_path / "rooms"
+    return rooms_to_train_on(tmp_path, monkeypatch)
 
 
 def decoded(rooms: Path, folder: Path) -> list[SceneViews]:
@@ -53,12 +48,7 @@ def decoded(rooms: Path, folder: Path) -> list[SceneViews]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> str:
-    """A folder with an encoder small enough to train in seconds."""
-    torch.manual_seed(0)
-    sizes = {"enc_embed_dim": 32, "enc_depth": 1, "enc_num_heads": 2, "dec_embed_dim": 32, "dec_depth": 1}
-    model = Dust3rModel(Dust3rConfig(image_size=(PX, PX), dec_num_heads=2, **sizes))
-    model.save_pretrained(tmp_path / "start")
-    return str(tmp_path / "start")
+    return small_dust3r(tmp_path / "start", PX)
 
 
 def recipe(rooms: Path, folder: Path, start: str, steps: int = 6, **changes: object) -> Dust3rRecipe:

@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from geometry_encoders.errors import InputError
-from geometry_encoders.reconstruction import Dust3rConfig, Dust3rModel
+from geometry_encoders.reconstruction import Dust3rModel
 from geometry_encoders.reconstruction.spann3r import Spann3rModel
-from qa_generation.readers.base import READERS
 from spatialvlm.training.recipe import load_recipe
 from spatialvlm.training.reconstruction.augmentation import jitter_colours
 from spatialvlm.training.reconstruction.curriculum import draw_frames, overlap_tour
@@ -33,7 +31,7 @@ from spatialvlm.training.reconstruction.train_spann3r import (
     train,
 )
 from spatialvlm.training.reconstruction.views import ViewCacheKey, cached_views
-from tests.spatialvlm.empty_rooms import write_rooms
+from tests.spatialvlm.small_reconstruction import rooms_to_train_on, small_dust3r
 
 PX = 32
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,21 +39,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def rooms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setitem(READERS, "rooms", "tests.spatialvlm.empty_rooms:RoomReader")
-    write_rooms(tmp_path / "rooms", scenes=4)
-    AcceleratorState._reset_state(reset_partial_state=True)  # one process runs several recipes here
-    torch.set_num_threads(1)
-    return tmp_path / "rooms"
+    return rooms_to_train_on(tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> str:
-    """A folder with a DUSt3R small enough to train in seconds."""
-    torch.manual_seed(0)
-    sizes = {"enc_embed_dim": 32, "enc_depth": 1, "enc_num_heads": 2, "dec_embed_dim": 32, "dec_depth": 1}
-    model = Dust3rModel(Dust3rConfig(image_size=(PX, PX), dec_num_heads=2, **sizes))
-    model.save_pretrained(tmp_path / "start")
-    return str(tmp_path / "start")
+    return small_dust3r(tmp_path / "start", PX)
 
 
 def recipe(rooms: Path, folder: Path, start: str, steps: int = 6, **changes: Any) -> Spann3rRecipe:

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 
-from geometry_encoders.interface import GeometryEncoder, GeometryOutput
+from geometry_encoders.interface import GeometryOutput
 from geometry_encoders.reconstruction.dust3r.anchoring import AnchoredPairs
 from geometry_encoders.reconstruction.dust3r.blocks import DecoderBlock, EncoderBlock
 from geometry_encoders.reconstruction.dust3r.configuration_dust3r import Dust3rConfig
@@ -23,12 +22,11 @@ from geometry_encoders.reconstruction.dust3r.patch_embed import PATCH_EMBEDDINGS
 from geometry_encoders.reconstruction.dust3r.postprocess import confidence_from_raw, points_from_raw
 from geometry_encoders.reconstruction.dust3r.rope import RotaryTables, rotary_tables
 from geometry_encoders.reconstruction.dust3r.symmetry import interleave, is_symmetrized
+from geometry_encoders.reconstruction.pointmap_model import EVERY_PIXEL, PixelGrid, PointmapModel
 
 Tokens = Float[Tensor, "batch tokens channels"]
 Positions = Int[Tensor, "batch tokens 2"]
 Layers = list[Tokens]
-PixelGrid = tuple[slice, slice]
-EVERY_PIXEL: PixelGrid = (slice(None), slice(None))
 
 
 def build_head(config: Dust3rConfig) -> LinearHead | DPTHead:
@@ -47,7 +45,7 @@ def build_head(config: Dust3rConfig) -> LinearHead | DPTHead:
     )
 
 
-class Dust3rModel(PreTrainedModel, GeometryEncoder):
+class Dust3rModel(PointmapModel):
     """Shared ViT encoder, two decoders that look at each other layer by layer, one head per decoder.
 
     Parameter names are those of the published checkpoints. ``forward`` is `encode_views`; `forward_pair` speaks the
@@ -58,14 +56,6 @@ class Dust3rModel(PreTrainedModel, GeometryEncoder):
     mask_token: Tensor
     config_class = Dust3rConfig
     base_model_prefix = "dust3r"
-    main_input_name = "pixel_values"
-    input_modalities = "image"
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_flex_attn = True
-    _supports_attention_backend = True
-    _no_split_modules = ["DecoderBlock", "EncoderBlock"]  # noqa: RUF012 (the name and type transformers expects)
 
     def __init__(self, config: Dust3rConfig) -> None:
         super().__init__(config)
@@ -84,21 +74,11 @@ class Dust3rModel(PreTrainedModel, GeometryEncoder):
         self.downstream_head2 = build_head(config)
         self.post_init()
 
-    @property
-    def token_size(self) -> int:
-        """Channels of ``patch_tokens``: the width of the decoder."""
-        return self.config.dec_embed_dim
-
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Xavier for linear layers and the patch convolution; the second decoder starts as a copy of the first."""
-        if isinstance(module, nn.Linear):
-            init.xavier_uniform_(module.weight)
-            init.zeros_(module.bias)
-        elif isinstance(module, nn.LayerNorm):
-            init.ones_(module.weight)
-            init.zeros_(module.bias)
-        elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             fan_in = module.weight[0].numel()
             is_patch_embedding = isinstance(module, nn.Conv2d) and module is self.patch_embed.proj
             bound = math.sqrt(6 / (fan_in + module.weight.shape[0]) if is_patch_embedding else 1 / fan_in)
@@ -237,17 +217,6 @@ class Dust3rModel(PreTrainedModel, GeometryEncoder):
             output.pointmaps = zero_padding(pairs.join(points1, points2), mask)
             output.confidence = zero_padding(pairs.join(confidence1, confidence2), mask)
         return output
-
-    def forward(
-        self,
-        pixel_values: Float[Tensor, "batch views 3 height width"],
-        view_mask: Bool[Tensor, "batch views"] | None = None,
-        with_pointmaps: bool = True,
-        pixels: PixelGrid = EVERY_PIXEL,
-        **kwargs: Any,
-    ) -> GeometryOutput:
-        """Same as `encode_views`; further keyword arguments of training loops are ignored."""
-        return self.encode_views(pixel_values, view_mask, with_pointmaps, pixels)
 
 
 def true_shape_of(view: Mapping[str, Any]) -> Int[Tensor, "batch 2"]:

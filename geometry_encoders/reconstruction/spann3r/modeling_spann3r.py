@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 
 from geometry_encoders.errors import InputError
-from geometry_encoders.interface import GeometryEncoder, GeometryOutput
+from geometry_encoders.interface import GeometryOutput
 from geometry_encoders.reconstruction.dust3r.blocks import EncoderBlock
-from geometry_encoders.reconstruction.dust3r.modeling_dust3r import EVERY_PIXEL, Dust3rModel, PixelGrid, zero_padding
+from geometry_encoders.reconstruction.dust3r.modeling_dust3r import Dust3rModel, zero_padding
 from geometry_encoders.reconstruction.dust3r.patch_embed import PatchEmbedDust3R
 from geometry_encoders.reconstruction.low_precision import low_precision_copy, resolve_dtype, shared_copy
+from geometry_encoders.reconstruction.pointmap_model import EVERY_PIXEL, PixelGrid, PointmapModel
 from geometry_encoders.reconstruction.spann3r.configuration_spann3r import Spann3rConfig
 from geometry_encoders.reconstruction.spann3r.fragments import reconstruct_in_fragments
 from geometry_encoders.reconstruction.spann3r.frames import as_frames, check_frames
@@ -44,7 +44,7 @@ class SequencePrediction:
     right_confidence: Float[Tensor, "batch views-1 height width"]
 
 
-class Spann3rModel(PreTrainedModel, GeometryEncoder):
+class Spann3rModel(PointmapModel):
     """DUSt3R that takes a sequence: each step fuses its reference frame with a memory of all earlier ones.
 
     Parameter names are those of the published checkpoints. ``forward`` is `encode_views`; `stream` and `reconstruct`
@@ -54,15 +54,7 @@ class Spann3rModel(PreTrainedModel, GeometryEncoder):
     config: Spann3rConfig
     config_class = Spann3rConfig
     base_model_prefix = "spann3r"
-    main_input_name = "pixel_values"
-    input_modalities = "image"
     any_views_in_export = False
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_flex_attn = True
-    _supports_attention_backend = True
-    _no_split_modules = ["DecoderBlock", "EncoderBlock"]  # noqa: RUF012 (the name and type transformers expects)
 
     def __init__(self, config: Spann3rConfig) -> None:
         super().__init__(config)
@@ -81,21 +73,11 @@ class Spann3rModel(PreTrainedModel, GeometryEncoder):
         self.value_out = nn.Linear(dim, dim)
         self.post_init()
 
-    @property
-    def token_size(self) -> int:
-        """Channels of ``patch_tokens``: the width of the decoder."""
-        return self.config.dec_embed_dim
-
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Xavier for linear layers; the patch embedding of pointmaps starts as a copy of that of pictures."""
-        if isinstance(module, nn.Linear):
-            init.xavier_uniform_(module.weight)
-            init.zeros_(module.bias)
-        elif isinstance(module, nn.LayerNorm):
-            init.ones_(module.weight)
-            init.zeros_(module.bias)
-        elif module is self.pos_patch_embed.proj:
+        super()._init_weights(module)
+        if module is self.pos_patch_embed.proj:
             for target, source in zip(module.parameters(), self.dust3r.patch_embed.proj.parameters(), strict=True):
                 init.copy_(target, source)
 
@@ -275,14 +257,3 @@ class Spann3rModel(PreTrainedModel, GeometryEncoder):
             output.pointmaps = zero_padding(points[:, :, pixels[0], pixels[1]], mask)
             output.confidence = zero_padding(confidence[:, :, pixels[0], pixels[1]], mask)
         return output
-
-    def forward(
-        self,
-        pixel_values: Float[Tensor, "batch views 3 height width"],
-        view_mask: Bool[Tensor, "batch views"] | None = None,
-        with_pointmaps: bool = True,
-        pixels: PixelGrid = EVERY_PIXEL,
-        **kwargs: Any,
-    ) -> GeometryOutput:
-        """Same as `encode_views`; further keyword arguments of training loops are ignored."""
-        return self.encode_views(pixel_values, view_mask, with_pointmaps, pixels)

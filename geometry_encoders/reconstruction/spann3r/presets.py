@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from geometry_encoders.reconstruction.dust3r.presets import TINY_SIZES
 from geometry_encoders.reconstruction.spann3r.configuration_spann3r import Spann3rConfig
 
 
 def spann3r_tiny_config() -> Spann3rConfig:
-    """About 4 M parameters at 128 x 128 pixels: 64 tokens per frame, linear heads."""
-    return Spann3rConfig(
-        image_size=(128, 128),
-        enc_embed_dim=160,
-        enc_depth=4,
-        enc_num_heads=4,
-        dec_embed_dim=128,
-        dec_depth=3,
-        dec_num_heads=4,
-        head_type="linear",
-        value_encoder_depth=2,
-        value_encoder_heads=4,
-    )
+    """About 4 M parameters around the tiny DUSt3R, so that a trained one fits: 64 tokens per frame, linear heads."""
+    return Spann3rConfig(**TINY_SIZES, head_type="linear", value_encoder_depth=2, value_encoder_heads=4)
 
 
 def spann3r_vitl_config() -> Spann3rConfig:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from spatialvlm.training.pretraining import OptimizerName
+from spatialvlm.training.pretraining import Budget
 from spatialvlm.training.reconstruction.views import Fit
-from spatialvlm.training.schedule import ScheduleName
 
 Normalise = Literal["metric", "scale"]
 
@@ -38,20 +37,11 @@ class PosedViews:
 
 
 @dataclass(frozen=True)
-class Optimisation:
-    """How the network is trained.
+class Optimisation(Budget):
+    """How the network is trained; keys not named here are explained in `Budget`.
 
     Attributes:
-        max_steps: optimiser steps.
-        max_minutes: wall-clock budget; the schedule then follows the larger share of steps and minutes.
-        batch_size: samples per step over all processes.
-        learning_rate: peak of the schedule.
-        min_learning_rate: its end.
-        schedule: shape of the decay.
-        warmup: share of the run with a rising rate.
-        weight_decay: on matrices only.
-        optimizer: ``adamw``, or ``muon`` (`spatialvlm.training.muon`), which learns faster here.
-        max_grad_norm: gradients are clipped to this norm.
+        min_learning_rate: end of the schedule.
         normalise: ``metric`` trains on metres, ``scale`` divides prediction and truth by their own mean distance.
         alpha: reward for confidence.
         pixel_stride: the loss looks at every so manyth row and column, from a start that changes with every step.
@@ -60,16 +50,9 @@ class Optimisation:
         precision: ``bf16`` computes under autocast, ``no`` in float32.
     """
 
-    max_steps: int = 10000
-    max_minutes: float | None = None
     batch_size: int = 16
     learning_rate: float = 5e-4
     min_learning_rate: float = 0.0
-    schedule: ScheduleName = "cosine"
-    warmup: float = 0.05
-    optimizer: OptimizerName = "adamw"
-    weight_decay: float = 0.05
-    max_grad_norm: float = 1.0
     normalise: Normalise = "metric"
     alpha: float = 0.2
     pixel_stride: int = 4

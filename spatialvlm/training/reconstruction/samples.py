@@ -11,11 +11,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from geometry_encoders.reconstruction.pointmap_model import EVERY_PIXEL, PixelGrid
 from spatialvlm.training.reconstruction.views import SceneViews
 from spatialvlm.training.seeding import numpy_generator
-
-PixelGrid = tuple[slice, slice]
-EVERY_PIXEL: PixelGrid = (slice(None), slice(None))
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from geometry_encoders.reconstruction import Dust3rModel
 from geometry_encoders.reconstruction.losses import confidence_loss, divide, mean_distance
+from geometry_encoders.reconstruction.pointmap_model import PixelGrid
 from spatialvlm.training.command import run_recipe_command
 from spatialvlm.training.reconstruction.evaluation import Pointmaps
 from spatialvlm.training.reconstruction.recipe import Optimisation, Output, PosedViews, check_image_px
-from spatialvlm.training.reconstruction.samples import PixelGrid, Sampling, ViewSets
+from spatialvlm.training.reconstruction.samples import Sampling, ViewSets
 from spatialvlm.training.reconstruction.starting_points import dust3r_to_train
 from spatialvlm.training.reconstruction.training import ReconstructionTraining, run_to_the_end
 from spatialvlm.training.reconstruction.views import SceneViews

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from geometry_encoders.reconstruction.losses_spann3r import SequencePointmaps, training_loss
+from geometry_encoders.reconstruction.pointmap_model import PixelGrid
 from geometry_encoders.reconstruction.spann3r import SequencePrediction, Spann3rModel
 from spatialvlm.training.command import run_recipe_command
 from spatialvlm.training.reconstruction.curriculum import confidence_reward
 from spatialvlm.training.reconstruction.evaluation import Pointmaps
 from spatialvlm.training.reconstruction.recipe import Optimisation, Output, PosedViews, check_image_px
-from spatialvlm.training.reconstruction.samples import PixelGrid
 from spatialvlm.training.reconstruction.sequences import FrameSequences, SequenceSampling
 from spatialvlm.training.reconstruction.starting_points import spann3r_to_train
 from spatialvlm.training.reconstruction.training import ReconstructionTraining, run_to_the_end

@@ -16,12 +16,13 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from geometry_encoders.reconstruction.dust3r.linear_head import LinearHead
+from geometry_encoders.reconstruction.pointmap_model import PixelGrid
 from spatialvlm.training.pretraining import Clock, Pretraining
 from spatialvlm.training.reconstruction.augmentation import jitter_colours
 from spatialvlm.training.reconstruction.curriculum import window_ratio
 from spatialvlm.training.reconstruction.evaluation import Pointmaps, geometry_errors
 from spatialvlm.training.reconstruction.recipe import Optimisation, Output, PosedViews
-from spatialvlm.training.reconstruction.samples import PixelGrid, Samples, held_out_split, pixel_subset
+from spatialvlm.training.reconstruction.samples import Samples, held_out_split, pixel_subset
 from spatialvlm.training.reconstruction.views import SceneViews, ViewCacheKey, cached_views
 from spatialvlm.training.seeding import numpy_generator, torch_generator
 
