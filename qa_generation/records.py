@@ -37,6 +37,11 @@ class QARecord:
         target_category, reference_category: labels asked about; reference may be empty.
         target_ids, reference_ids: instance ids that decide the answer.
         coord_size: (width, height) of the canvas that coordinates in texts refer to, pixels.
+        answer_value: the answer of a numeric question before rounding, in ``unit``; null for the others.
+        unit: ``m``, ``cm`` or ``objects`` for numeric questions, ``px`` for points, else empty.
+        truncation_avg: mean share of the asked instances' silhouettes that the frame cuts off, over the frames that
+            show them, 0-1; ``trunc_level`` its label.
+        bias_score: how likely a reader of the question alone finds the answer, 0-1 (`blind`); null where not audited.
         evidence: JSON list of ``{"frame", "instance_id", "role", "box"}``; boxes in pixels of ``coord_size``.
     """
 
@@ -68,6 +73,11 @@ class QARecord:
     target_ids: tuple[int, ...] = ()
     reference_ids: tuple[int, ...] = ()
     coord_size: tuple[int, int] = (512, 512)
+    answer_value: float | None = None
+    unit: str = ""
+    truncation_avg: float = 0.0
+    trunc_level: str = ""
+    bias_score: float | None = None
     evidence: str = "[]"
 
     @classmethod
@@ -111,6 +121,11 @@ SCHEMA = pa.schema(
         ("target_ids", _list(pa.int64())),
         ("reference_ids", _list(pa.int64())),
         ("coord_size", _list(pa.int64())),
+        ("answer_value", pa.float64()),
+        ("unit", pa.string()),
+        ("truncation_avg", pa.float64()),
+        ("trunc_level", pa.string()),
+        ("bias_score", pa.float64()),
         ("evidence", pa.string()),
     ]
 )

@@ -11,9 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32, UInt8
+
+
+# rooms and streets differ in thresholds (margins, voxels, distances), see `scene_settings`
+SceneKind = Literal["indoor", "outdoor"]
 
 
 @dataclass(frozen=True)
@@ -97,13 +102,17 @@ class Mesh:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A captured place. ``load_mesh`` is called once, on first use of ``mesh``, so listing scenes stays cheap."""
+    """A captured place in metres. ``load_mesh`` is called on first use of ``mesh``, so listing scenes stays cheap.
+
+    Outdoors the mesh holds the surfaces of the annotated boxes and whatever else hides them.
+    """
 
     scene_id: str
     dataset: str
     views: tuple[View, ...]
     instances: Mapping[int, Instance]
     load_mesh: Callable[[], Mesh] = field(repr=False)
+    kind: SceneKind = "indoor"
 
     @cached_property
     def mesh(self) -> Mesh:
