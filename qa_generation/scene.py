@@ -16,7 +16,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32, UInt8
 
-
 # rooms and streets differ in thresholds (margins, voxels, distances), see `scene_settings`
 SceneKind = Literal["indoor", "outdoor"]
 
