@@ -11,7 +11,7 @@ from qa_generation import levels
 from qa_generation.generation_config import GenerationConfig
 from qa_generation.name_priors import NamePriors
 from qa_generation.options import LetterBalance, lettered
-from qa_generation.prompts import CHOICE_TYPES
+from qa_generation.prompts import QUESTION_TYPES
 from qa_generation.records import QARecord
 from qa_generation.sampling import draw_view_sets
 from qa_generation.scene import Scene
@@ -51,13 +51,15 @@ def compose(context: SceneContext, seed: int) -> list[QARecord]:
     """
     letters = LetterBalance()
     records: list[QARecord] = []
-    for question_type in CHOICE_TYPES:
+    for question_type in QUESTION_TYPES:
         rng = generator(seed, context.scene.dataset, context.scene.scene_id, question_type)
         quota = context.config.quota(question_type)
         drafts = write_type(question_type, TASKS[question_type], context, rng, quota)
         for number, (view_set, draft) in enumerate(drafts):
-            position = letters.place(question_type, 1 + len(draft.wrong), rng)
-            options, letter = lettered(draft.answer, draft.wrong, position, rng)
+            options, letter = (), ""
+            if draft.wrong:
+                position = letters.place(question_type, 1 + len(draft.wrong), rng)
+                options, letter = lettered(draft.answer, draft.wrong, position, rng)
             records.append(finish(draft, context, view_set, question_type, number, options, letter))
     return sorted(records, key=lambda record: record.view_set_id)
 
@@ -120,6 +122,7 @@ def finish(
     columns = _labelled_columns(draft, context)
     deciding = np.array([*draft.targets, *draft.references], dtype=np.int64)
     occlusion = levels.occlusion_avg(table.occlusion[facts.members][:, columns], ~facts.absent[:, columns])
+    truncation = levels.occlusion_avg(table.truncation[facts.members][:, columns], ~facts.absent[:, columns])
     overlap = facts.view_set.overlap_avg
     box = draft.asked_box
     return QARecord(
@@ -150,6 +153,10 @@ def finish(
         target_ids=tuple(table.instance_ids[c] for c in draft.targets),
         reference_ids=tuple(table.instance_ids[c] for c in draft.references),
         coord_size=context.config.coord_size,
+        answer_value=draft.value,
+        unit=draft.unit,
+        truncation_avg=truncation,
+        trunc_level=levels.trunc_level(truncation),
         evidence=json.dumps([_evidence(mark, context, facts) for mark in draft.marks], separators=(",", ":")),
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from qa_generation.errors import InputError
-from qa_generation.prompts import CHOICE_TYPES
+from qa_generation.prompts import QUESTION_TYPES
 from qa_generation.sampling import SamplingConfig
 
 # labels that name structure or a tool's leftovers and not an object one can point at
@@ -55,7 +55,7 @@ class GenerationConfig:
         sampling: which view sets are drawn.
         frame_naming: ``index`` says ``Frame 2``, ``stem`` says the file stem.
         coord_size: (width, height) in pixels of the canvas that coordinates in texts refer to.
-        margin_m: gap between two boxes along a camera axis from which on a relation is decided, metres.
+        relation_options: ``paired`` or ``published``, see `tasks.relation`.
         excluded_categories: labels never asked about.
         max_count: largest number asked for.
         localization_negatives: share of localisation questions whose answer is ``No``, one of four options.
@@ -71,7 +71,7 @@ class GenerationConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     frame_naming: str = "index"
     coord_size: tuple[int, int] = (512, 512)
-    margin_m: float = 0.15
+    relation_options: str = "paired"
     excluded_categories: tuple[str, ...] = EXCLUDED_CATEGORIES
     max_count: int = 10
     localization_negatives: float = 0.25
@@ -84,9 +84,11 @@ class GenerationConfig:
     def __post_init__(self) -> None:
         if self.frame_naming not in ("index", "stem"):
             raise InputError(f"frame_naming is {self.frame_naming!r}, expected 'index' or 'stem'")
+        if self.relation_options not in ("paired", "published"):
+            raise InputError(f"relation_options is {self.relation_options!r}, expected 'paired' or 'published'")
         for name in self.quotas:
-            if name not in CHOICE_TYPES:
-                raise InputError(f"quotas: {name!r} is unknown, expected one of {', '.join(CHOICE_TYPES)}")
+            if name not in QUESTION_TYPES:
+                raise InputError(f"quotas: {name!r} is unknown, expected one of {', '.join(QUESTION_TYPES)}")
         if min([self.per_type, self.warmup, *self.quotas.values()]) < 0:
             raise InputError("per_type, warmup and quotas must not be negative")
         if not 0.0 <= self.localization_negatives <= 1.0:

@@ -16,6 +16,11 @@ def occ_level(occlusion: float) -> str:
     return ("low", "medium", "high", "extreme")[int(np.digitize(occlusion, (0.25, 0.5, 0.75)))]
 
 
+def trunc_level(truncation: float) -> str:
+    """``whole`` up to 0.05 (nothing to speak of is cut off by the frames), ``cut`` below 0.5, else ``mostly cut``."""
+    return ("whole", "cut", "mostly cut")[int(np.digitize(truncation, (0.05, 0.5)))]
+
+
 def overlap_level(overlap_percent: float) -> str:
     """Difficulty, not amount: ``high`` up to 10 percent overlap, ``medium`` up to 20, else ``low``."""
     return ("high", "medium", "low")[int(np.digitize(overlap_percent, (10.0, 20.0), right=True))]

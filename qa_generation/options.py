@@ -64,6 +64,8 @@ def allocate_by_share(available: Mapping[int, int], quota: int, shares: Mapping[
     Where a class has no candidate at all the others give a tenth of the quota, as in `allocate`.
     """
     wanted = {key: share for key, share in sorted(shares.items()) if share > 0}
+    if not wanted:
+        return {}
     limits = [available.get(key, 0) / share for key, share in wanted.items()]
     total = min(quota, int(min(limits) + 1e-9))
     if total == 0:

@@ -132,6 +132,11 @@ class RayCaster:
         tensor = self._tensor(np.ascontiguousarray(rays))
         return self._scene.test_occlusions(tensor, tnear=near, tfar=far, nthreads=self.threads).numpy()
 
+    def distance(self, points: Float32[np.ndarray, "points 3"]) -> Float32[np.ndarray, " points"]:
+        """Euclidean distance of each point to the nearest place of the surface, metres."""
+        query = self._tensor(np.ascontiguousarray(points, dtype=np.float32))
+        return self._scene.compute_distance(query, nthreads=self.threads).numpy()
+
     def first_hits(
         self, rays: Float32[np.ndarray, "*shape 6"], near_m: float = NEAR_M
     ) -> tuple[Float32[np.ndarray, "*shape"], Int32[np.ndarray, "*shape"]]:

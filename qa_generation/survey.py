@@ -8,14 +8,15 @@ import numpy as np
 
 from qa_generation.name_priors import Survey, pair_key
 from qa_generation.sampling import usable_views
-from qa_generation.tasks import best_view, count
+from qa_generation.tasks import TASKS, best_view, count
 from qa_generation.tasks.context import SceneContext
 from qa_generation.tasks.relations import AXES
 
 
 def survey(context: SceneContext) -> Survey:
     """The habits of one scene: directions over all its usable frames, counts over its view sets."""
-    return Survey(_pairs(context), {task.TYPE: _counts(context, task) for task in (count, best_view)})
+    counted = (count.TYPE, count.NUMBER_TYPE, best_view.TYPE)
+    return Survey(_pairs(context), {question_type: _counts(context, question_type) for question_type in counted})
 
 
 def _pairs(context: SceneContext) -> dict[str, int]:
@@ -38,8 +39,8 @@ def _pairs(context: SceneContext) -> dict[str, int]:
     return {pair_key(AXES[k], names[a], names[b]): int(per_mille[k, a, b]) for k, a, b in found}
 
 
-def _counts(context: SceneContext, task: object) -> dict[str, dict[str, int]]:
-    candidates = task.candidates(context)  # type: ignore[attr-defined]
+def _counts(context: SceneContext, question_type: str) -> dict[str, dict[str, int]]:
+    candidates = TASKS[question_type].candidates(context)
     pairs = Counter(zip(candidates.category.tolist(), candidates.answer.tolist(), strict=True))
     counts: dict[str, dict[str, int]] = {}
     for (category, answer), number in sorted(pairs.items()):

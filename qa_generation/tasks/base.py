@@ -116,6 +116,8 @@ class Draft:
         query: frame position the question is seen from, -1 where there is none.
         marks: what a person should look at to check the answer.
         asked_box: canvas box of the target in the query frame where its place is asked.
+        value: answer of a numeric question before rounding, in ``unit``; None for the others.
+        unit: of the answer, empty for choices.
     """
 
     question: str
@@ -128,6 +130,8 @@ class Draft:
     query: int = NONE
     marks: tuple[Mark, ...] = field(default=())
     asked_box: tuple[int, ...] = ()
+    value: float | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,22 +142,23 @@ class Task:
         candidates: finds which views, targets and references qualify.
         write: turns one candidate into a draft, or None where no truthful set of options exists.
         max_share: largest share of one answer class among the questions of a scene.
-        group: joins answer classes within which all must be equally many.
+        group: joins answer classes in pairs of which both must be equally many, where the settings call for it.
         shares: exact shares of the answer classes instead, by the settings.
     """
 
     candidates: Callable[[SceneContext], Candidates]
     write: Callable[[Candidate, SceneContext, np.random.Generator], Draft | None]
     max_share: float = 0.5
-    group: Callable[[int], int] | None = None
+    group: Callable[[GenerationConfig], Callable[[int], int] | None] | None = None
     shares: Callable[[GenerationConfig], Mapping[int, float]] | None = None
 
     def counts(self, candidates: Candidates, config: GenerationConfig, quota: int) -> dict[int, int]:
         """Questions per answer class to write."""
         answers, numbers = np.unique(candidates.answer, return_counts=True)
         available = {int(a): int(n) for a, n in zip(answers, numbers, strict=True)}
-        if self.group is not None:
-            return allocate_within(available, quota, self.group)
+        group = self.group(config) if self.group else None
+        if group is not None:
+            return allocate_within(available, quota, group)
         if self.shares is None:
             return allocate(available, quota, self.max_share)
         return allocate_by_share(available, quota, self.shares(config))

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Int, Int8
+from jaxtyping import Bool, Float, Int, Int8
 
+from qa_generation.distances import SurfaceDistances, box_gaps
 from qa_generation.errors import SceneError
 from qa_generation.generation_config import GenerationConfig
 from qa_generation.name_priors import SIMILAR_STRENGTH, NamePriors
 from qa_generation.options import NumberOptions
-from qa_generation.prompts import CHOICE_TYPES, frame_name
+from qa_generation.prompts import QUESTION_TYPES, frame_name
 from qa_generation.sampling import ViewSet
 from qa_generation.scene import Scene
+from qa_generation.scene_settings import SETTINGS, SceneSettings
 from qa_generation.tasks.categories import kinship, names_one_thing, normalised
 from qa_generation.tasks.relations import AXES, relation_tensor
 from qa_generation.visibility_table import VisibilityTable
@@ -140,8 +142,38 @@ class SceneContext:
         """Relation signs of `relations.AXES` in the camera of table row ``row``; computed once per view."""
         if row not in self._relations:
             boxes = [self.scene.instances[i].obb for i in self.table.instance_ids]
-            self._relations[row] = relation_tensor(self._views[row], boxes, self.config.margin_m)
+            self._relations[row] = relation_tensor(self._views[row], boxes, self.settings.margin_m)
         return self._relations[row]
+
+    @cached_property
+    def settings(self) -> SceneSettings:
+        """Thresholds for a scene of this kind."""
+        return SETTINGS[self.scene.kind]
+
+    @cached_property
+    def _surfaces(self) -> SurfaceDistances:
+        return SurfaceDistances(self.scene)
+
+    @cached_property
+    def camera_distance_m(self) -> Float[np.ndarray, "views instances"]:
+        """Distance from every camera centre to the nearest point of every instance, metres."""
+        centers = np.stack([view.camera_center for view in self._views])
+        distances = [self._surfaces.from_points(i, centers) for i in self.table.instance_ids]
+        return np.stack(distances, axis=1).astype(np.float64)
+
+    @cached_property
+    def box_gaps_m(self) -> Float[np.ndarray, "instances instances"]:
+        """Distance between the axis-aligned boxes around every two instances, metres."""
+        return box_gaps(self._surfaces.bounds(self.table.instance_ids))
+
+    def object_distance_m(self, first: int, second: int) -> float:
+        """Smallest distance between the surfaces of two columns, metres."""
+        return self._surfaces.between(self.table.instance_ids[first], self.table.instance_ids[second])
+
+    @cached_property
+    def longest_side_cm(self) -> Float[np.ndarray, " instances"]:
+        """Longest side of every instance's oriented box, centimetres."""
+        return np.array([100.0 * self.scene.instances[i].obb.extents.max() for i in self.table.instance_ids])
 
     @cached_property
     def fair_pairs(self) -> Bool[np.ndarray, "3 2 categories categories"]:
@@ -175,7 +207,7 @@ class SceneContext:
         shape = (len(self.categories), self.config.max_count + 1)
         if self.names is None:
             return np.ones(shape, dtype=bool)
-        coins = np.random.default_rng([self.coin_seed, 1 + CHOICE_TYPES.index(question_type)]).random(shape)
+        coins = np.random.default_rng([self.coin_seed, 1 + QUESTION_TYPES.index(question_type)]).random(shape)
         return self.names.fair_counts(question_type, self.categories, coins)
 
     def references(self, facts: SetFacts, frame: int) -> Bool[np.ndarray, " instances"]:

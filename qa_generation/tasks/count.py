@@ -2,10 +2,12 @@
 
 The truth is the number of instances visible in at least one frame. A category is dropped in a set where some instance
 is neither visible in a frame nor absent from all, or where a kindred category (``office chair`` for ``chair``) shows.
-Labels of heaps (``books``) are never counted.
+Labels of heaps (``books``) are never counted. ``obj_count_occ_na`` asks the same for a number in words of its own.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from qa_generation.tasks.base import Candidate, Candidates, Draft, marks_of
 from qa_generation.tasks.context import SceneContext, SetFacts
 
 TYPE = "obj_count_occ"
+NUMBER_TYPE = "obj_count_occ_na"
 
 
 def countable(context: SceneContext, facts: SetFacts) -> np.ndarray:
@@ -26,10 +29,10 @@ def countable(context: SceneContext, facts: SetFacts) -> np.ndarray:
     return np.where(unfit, 0, count)
 
 
-def candidates(context: SceneContext) -> Candidates:
+def candidates(context: SceneContext, question_type: str = TYPE) -> Candidates:
     """A candidate per view set and category that can be counted; categories with several instances are preferred."""
     several = context.members_of.sum(axis=1) > 1
-    fair = context.fair_counts(TYPE)
+    fair = context.fair_counts(question_type)
     parts = []
     for index, facts in enumerate(context.sets):
         count = countable(context, facts)
@@ -44,18 +47,35 @@ def candidates(context: SceneContext) -> Candidates:
 
 def write(candidate: Candidate, context: SceneContext, rng: np.random.Generator) -> Draft:
     """The question with three wrong numbers, fitted so that the options alone do not tell."""
-    category = context.categories[candidate.category]
-    facts = context.sets[candidate.view_set]
-    columns = np.flatnonzero(context.members_of[candidate.category] & facts.shown)
     numbers = number_options(context, TYPE, size=4, smallest=1)
-    return Draft(
-        question=f"Counting each physical object once, how many {category}(s) can be seen in these frames?",
-        answer=str(candidate.answer),
+    draft = write_number(candidate, context, rng)
+    return replace(
+        draft,
+        question=_question(draft.target_category),
         wrong=tuple(str(n) for n in numbers.wrong(candidate.answer, rng)),
+        value=None,
+        unit="",
+    )
+
+
+def write_number(candidate: Candidate, context: SceneContext, rng: np.random.Generator) -> Draft:
+    """The question for the number itself."""
+    category = context.categories[candidate.category]
+    columns = np.flatnonzero(context.members_of[candidate.category] & context.sets[candidate.view_set].shown)
+    return Draft(
+        question=f"{_question(category)} Give a whole number.",
+        answer=str(candidate.answer),
+        wrong=(),
         target_category=category,
         targets=tuple(int(c) for c in columns),
         marks=tuple(marks_of(context, candidate.view_set, columns, "target")),
+        value=float(candidate.answer),
+        unit="objects",
     )
+
+
+def _question(category: str) -> str:
+    return f"Counting each physical object once, how many {category}(s) can be seen in these frames?"
 
 
 def number_options(context: SceneContext, question_type: str, size: int, smallest: int) -> NumberOptions:

@@ -18,6 +18,7 @@ from qa_generation.tasks.categories import with_article
 from qa_generation.tasks.context import SceneContext, SetFacts
 
 TYPE = "obj_localization_occ"
+POINT_TYPE = "obj_localization_occ_na"
 NO, YES = 0, 1
 # sides of the triangle, in half diagonals of the box: from one on a corner never lies inside the box of another
 SIDES = (1.0, 2.0)
@@ -27,6 +28,11 @@ MIN_SIDE_PX = 10.0
 def shares(config: GenerationConfig) -> dict[int, float]:
     """Shares of the answers."""
     return {NO: config.localization_negatives, YES: 1.0 - config.localization_negatives}
+
+
+def all_yes(config: GenerationConfig) -> dict[int, float]:
+    """The question for a point is asked only where there is one."""
+    return {YES: 1.0}
 
 
 def candidates(context: SceneContext) -> Candidates:
@@ -84,6 +90,34 @@ def write(candidate: Candidate, context: SceneContext, rng: np.random.Generator)
         query=candidate.query,
         marks=tuple(marks if present else marks_of(context, candidate.view_set, [column], "elsewhere")),
         asked_box=tuple(int(v) for v in box) if present else (),
+    )
+
+
+def point_candidates(context: SceneContext) -> Candidates:
+    """Those of `candidates` whose answer is yes, for the question that asks for the centre itself."""
+    found = candidates(context)
+    return found.only(found.answer == YES)
+
+
+def write_point(candidate: Candidate, context: SceneContext, rng: np.random.Generator) -> Draft:
+    """The question for the centre (``obj_localization_occ_na``), in pixels of the canvas that it names."""
+    facts, column = context.sets[candidate.view_set], candidate.target
+    category, (width, height) = context.labels[column], context.config.coord_size
+    box = context.boxes[int(facts.members[candidate.query]), column]
+    x, y = (box[:2] + box[2:]) // 2
+    return Draft(
+        question=(
+            f"In {context.frame(facts, candidate.query)}, give the pixel centre (x,y) of the 2D box of the {category}; "
+            f"pictures are {width} pixels wide and {height} high."
+        ),
+        answer=f"({x},{y})",
+        wrong=(),
+        target_category=category,
+        targets=(column,),
+        query=candidate.query,
+        marks=(Mark(candidate.query, column, "target"),),
+        asked_box=tuple(int(v) for v in box),
+        unit="px",
     )
 
 

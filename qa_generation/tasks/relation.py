@@ -1,15 +1,23 @@
 """Object relation: where the hidden target is with respect to the reference (``obj_spatial_occ_*``).
 
-As published, the options are the true phrase, its opposite, and one false phrase from each of the two other axes. All
-three axes must be decided, so that the false phrases are false. The two opposites show which axis is asked, so someone
-who reads only the options can choose between two: for these types such a guesser reaches one half, not a quarter.
+Two forms of the options, `GenerationConfig.relation_options`:
+
+* ``paired``: the four combinations of directions on two axes, e.g. "to the left of and higher than the table."; one is
+  true and nothing about the four tells which.
+* ``published``: the true phrase, its opposite, and one false phrase from each of the two other axes, all three decided.
+  The two opposites show which axis is asked, so someone who reads only the options reaches one half, not a quarter.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import product
+
 import numpy as np
 from jaxtyping import Int8, Int64
 
+from qa_generation.generation_config import GenerationConfig
 from qa_generation.tasks import hidden
 from qa_generation.tasks.base import Candidate, Candidates, Draft
 from qa_generation.tasks.context import SceneContext
@@ -30,11 +38,29 @@ def other_axes(number: int, axis: str) -> int:
     return number & ~(1 << AXES.index(axis))
 
 
+def partner(axis: str) -> str:
+    """The second axis of paired options: each axis is first once and second once."""
+    return {"lr": "ab", "ab": "fb", "fb": "lr"}[axis]
+
+
+def group(config: GenerationConfig, axis: str) -> Callable[[int], int] | None:
+    """Published options give the answer away unless both answers are equally many whatever the other axes say."""
+    return partial(other_axes, axis=axis) if config.relation_options == "published" else None
+
+
 def candidates(context: SceneContext, axis: str) -> Candidates:
-    """A candidate per hidden target and reference decided on all axes; the class is `octant`."""
+    """A candidate per hidden target and reference decided on the axes that the options name.
+
+    The class is `octant`, or in paired form its bits of the two axes alone.
+    """
     pairs = hidden.hidden_pairs(context)
     fair = context.fair(axis, pairs.target, pairs.reference, pairs.signs[AXES.index(axis)])
-    return pairs.candidates(context, (pairs.signs != 0).all(axis=0), octant(pairs.signs), fair)
+    if context.config.relation_options == "published":
+        return pairs.candidates(context, (pairs.signs != 0).all(axis=0), octant(pairs.signs), fair)
+    two = [AXES.index(axis), AXES.index(partner(axis))]
+    fair &= context.fair(partner(axis), pairs.target, pairs.reference, pairs.signs[two[1]])
+    mask = sum(1 << k for k in two)
+    return pairs.candidates(context, (pairs.signs[two] != 0).all(axis=0), octant(pairs.signs) & mask, fair)
 
 
 def write(candidate: Candidate, context: SceneContext, rng: np.random.Generator, axis: str) -> Draft:
@@ -43,13 +69,13 @@ def write(candidate: Candidate, context: SceneContext, rng: np.random.Generator,
     target, reference = context.labels[candidate.target], context.labels[candidate.reference]
     named = context.reference_text(facts, candidate.query, candidate.reference)
     signs = hidden.signs(context, facts, candidate.query)[:, candidate.target, candidate.reference]
-    opposites = {a: f"{phrase(a, -int(sign))} the {reference}." for a, sign in zip(AXES, signs, strict=True)}
+    answer, wrong = _options(context, axis, dict(zip(AXES, (int(s) for s in signs), strict=True)), reference)
     return Draft(
         question=(
             f"Seen from {context.frame(facts, candidate.query)}, where is the {target} with respect to the {named}?"
         ),
-        answer=f"{phrase(axis, int(signs[AXES.index(axis)]))} the {reference}.",
-        wrong=tuple(opposites.values()),
+        answer=answer,
+        wrong=wrong,
         target_category=target,
         targets=(candidate.target,),
         reference_category=reference,
@@ -57,3 +83,17 @@ def write(candidate: Candidate, context: SceneContext, rng: np.random.Generator,
         query=candidate.query,
         marks=hidden.pair_marks(candidate, context),
     )
+
+
+def _options(context: SceneContext, axis: str, signs: Mapping[str, int], reference: str) -> tuple[str, tuple[str, ...]]:
+    """The true text and the three false ones."""
+    if context.config.relation_options == "published":
+        false = tuple(f"{phrase(a, -sign)} the {reference}." for a, sign in signs.items())
+        return f"{phrase(axis, signs[axis])} the {reference}.", false
+    second = partner(axis)
+
+    def text(first_sign: int, second_sign: int) -> str:
+        return f"{phrase(axis, first_sign)} and {phrase(second, second_sign)} the {reference}."
+
+    truth = (signs[axis], signs[second])
+    return text(*truth), tuple(text(*both) for both in product((-1, 1), repeat=2) if both != truth)

@@ -239,10 +239,10 @@ def test_senseless_splits_are_refused(text: str):
 
 def test_config_round_trip_and_unknown_keys(tmp_path: Path):
     path = tmp_path / "quotas.yaml"
-    path.write_text("per_type: 7\nquotas: {obj_count_occ: 3}\nsampling: {view_sets: 5, sizes: [2, 3]}\nmargin_m: 1\n")
+    path.write_text("per_type: 7\nquotas: {obj_count_occ: 3}\nsampling: {view_sets: 5, sizes: [2, 3]}\nocclusion_window: [0, 1]\n")
     config = load_config(path)
     assert config.quota("obj_count_occ") == 3 and config.quota("bestview_count_occ") == 7
-    assert config.sampling.sizes == (2, 3) and config.margin_m == 1.0
+    assert config.sampling.sizes == (2, 3) and config.occlusion_window == (0, 1)
     assert config.fingerprint(0) != config.fingerprint(1) != GenerationConfig().fingerprint(1)
 
 
