@@ -34,6 +34,19 @@ class Blob:
             return stream.read(-1 if self.length is None else self.length)
 
 
+@dataclass(frozen=True)
+class ComputedBlob(Blob):
+    """A picture made from stored bytes when it is read, such as an undistorted one; ``path`` is where those lie.
+
+    ``compute`` takes the stored bytes and gives an encoded JPEG or PNG, the same bytes each time.
+    """
+
+    compute: Callable[[bytes], bytes] = bytes
+
+    def read(self) -> bytes:
+        return self.compute(super().read())
+
+
 @dataclass(frozen=True, eq=False)
 class View:
     """One posed photograph.
