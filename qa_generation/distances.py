@@ -1,91 +1,123 @@
-"""Distances to and between the surfaces of instances, in metres, exact up to the sampling of `between`."""
+"""Distances to and between the triangle surfaces of instances, metres."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64
-from scipy.spatial.distance import cdist
+from jaxtyping import Float, Float32, Float64, Int32, Int64
 
-from qa_generation.overlap import sample_triangles
-from qa_generation.scene import Scene
+from qa_generation.raycast import RayCaster
+from qa_generation.scene import Mesh, Scene
 
-# points of one surface are this far apart where it is near the other; the distance is then too long by at most
-# s^2 / (2 d), that is 0.2 mm for surfaces 20 cm apart
-SPACING_M = 0.01
-_COARSE_POINTS = 256
+# pairs of edges compared at once, to bound memory
+_PAIRS_PER_BLOCK = 1 << 18
+
+
+@dataclass(frozen=True, eq=False)
+class _Surface:
+    """One instance's triangles with vertices of its own."""
+
+    vertices: Float32[np.ndarray, "vertices 3"]
+    triangles: Int32[np.ndarray, "triangles 3"]
+
+    @cached_property
+    def caster(self) -> RayCaster:
+        return RayCaster(self.vertices, self.triangles)
+
+    @cached_property
+    def edges(self) -> Int64[np.ndarray, "edges 2"]:
+        """Both ends of every edge, each edge once."""
+        ends = np.sort(self.triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2).astype(np.int64), axis=1)
+        number = len(self.vertices)
+        key = np.unique(ends[:, 0] * number + ends[:, 1])
+        return np.stack([key // number, key % number], axis=1)
 
 
 class SurfaceDistances:
-    """Distances in one scene, each worked out on first use."""
+    """Distances in one scene; what belongs to a single instance is prepared once."""
 
     def __init__(self, scene: Scene) -> None:
-        # the ray caster is heavy to import and needed by the workers only
-        from qa_generation.raycast import RayCaster
-
-        mesh = scene.mesh
-        order = np.argsort(mesh.triangle_instances, kind="stable")
-        ids = mesh.triangle_instances[order]
-
-        def corners_of(instance_id: int) -> Float32[np.ndarray, "triangles 3 3"]:
-            first, last = np.searchsorted(ids, [instance_id, instance_id + 1])
-            return mesh.vertices[mesh.triangles[order[first:last]]]
-
-        def caster_of(instance_id: int) -> RayCaster:
-            corners = self._corners(instance_id)
-            return RayCaster(corners.reshape(-1, 3), np.arange(3 * len(corners), dtype=np.int32).reshape(-1, 3))
-
-        self._corners = cache(corners_of)
-        self._caster = cache(caster_of)
+        self._mesh: Mesh = scene.mesh
+        self._order = np.argsort(scene.mesh.triangle_instances, kind="stable")
+        self._ids = scene.mesh.triangle_instances[self._order]
+        self._surfaces: dict[int, _Surface] = {}
         self._between: dict[tuple[int, int], float] = {}
+
+    def _surface(self, instance_id: int) -> _Surface:
+        if instance_id not in self._surfaces:
+            first, last = np.searchsorted(self._ids, [instance_id, instance_id + 1])
+            used, triangles = np.unique(self._mesh.triangles[self._order[first:last]], return_inverse=True)
+            local = triangles.reshape(-1, 3).astype(np.int32)
+            self._surfaces[instance_id] = _Surface(self._mesh.vertices[used], local)
+        return self._surfaces[instance_id]
 
     def from_points(self, instance_id: int, points: Float[np.ndarray, "points 3"]) -> Float32[np.ndarray, " points"]:
         """Distance of each world point to the nearest place of the instance's surface."""
-        return self._caster(instance_id).distance(points.astype(np.float32))
+        return self._surface(instance_id).caster.distance(points.astype(np.float32))
 
     def bounds(self, ids: Sequence[int]) -> Float64[np.ndarray, "2 instances 3"]:
         """Lowest and highest corner of the axis-aligned box around each surface."""
-        corners = [self._corners(i).reshape(-1, 3).astype(np.float64) for i in ids]
-        return np.stack([[c.min(axis=0) for c in corners], [c.max(axis=0) for c in corners]])
+        vertices = [self._surface(i).vertices.astype(np.float64) for i in ids]
+        return np.stack([[v.min(axis=0) for v in vertices], [v.max(axis=0) for v in vertices]])
 
     def between(self, first: int, second: int) -> float:
-        """Smallest distance between two surfaces."""
+        """Smallest distance between two surfaces that do not cut through each other.
+
+        It is reached at a corner of one of them or between two edges. Only edges that come near enough are compared:
+        within half their length of one of their ends the distance cannot fall below the end's by more than that.
+        """
         key = (min(first, second), max(first, second))
         if key not in self._between:
-            limit = self._coarse(*key)
-            self._between[key] = min(limit, self._one_way(*key, limit), self._one_way(*key[::-1], limit))
+            a, b = (self._surface(i) for i in key)
+            from_a, from_b = b.caster.distance(a.vertices), a.caster.distance(b.vertices)
+            limit_m = float(min(from_a.min(), from_b.min()))
+            edges_m = _edge_distance(_near_edges(a, from_a, limit_m), _near_edges(b, from_b, limit_m))
+            self._between[key] = min(limit_m, edges_m)
         return self._between[key]
-
-    def _coarse(self, first: int, second: int) -> float:
-        """A distance between corners of the two, which the true one does not exceed."""
-        a, b = (self._corners(i).reshape(-1, 3) for i in (first, second))
-        return float(cdist(_thinned(a), _thinned(b)).min())
-
-    def _one_way(self, first: int, second: int, limit: float) -> float:
-        """Smallest distance of points on the first surface to the second, looking only where it can be below limit."""
-        corners = self._corners(first).astype(np.float64)
-        low, high = (bound[0] for bound in self.bounds([second]))
-        near = _box_gap(corners.min(axis=1), corners.max(axis=1), low, high) <= limit
-        if not near.any():
-            return limit
-        samples, _ = sample_triangles(corners[near], SPACING_M)
-        points = np.concatenate([corners[near].reshape(-1, 3), samples])
-        points = points[_box_gap(points, points, low, high) <= limit]
-        return float(self.from_points(second, points).min()) if len(points) else limit
 
 
 def box_gaps(bounds: Float64[np.ndarray, "2 instances 3"]) -> Float64[np.ndarray, "instances instances"]:
     """Distance between the axis-aligned boxes of every pair, 0 where they touch."""
     low, high = bounds
-    return _box_gap(low[:, None], high[:, None], low[None], high[None])
-
-
-def _box_gap(low: np.ndarray, high: np.ndarray, other_low: np.ndarray, other_high: np.ndarray) -> np.ndarray:
-    gap = np.maximum(np.maximum(other_low - high, low - other_high), 0.0)
+    gap = np.maximum(np.maximum(low[None] - high[:, None], low[:, None] - high[None]), 0.0)
     return np.linalg.norm(gap, axis=-1)
 
 
-def _thinned(points: Float[np.ndarray, "points 3"]) -> Float[np.ndarray, "some 3"]:
-    return points[:: max(1, len(points) // _COARSE_POINTS)]
+def _near_edges(
+    surface: _Surface, distance_m: Float32[np.ndarray, " vertices"], limit_m: float
+) -> Float64[np.ndarray, "edges 2 3"]:
+    """Ends of the edges that may come nearer than the limit."""
+    ends = surface.vertices[surface.edges].astype(np.float64)
+    length = np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1)
+    return ends[distance_m[surface.edges].min(axis=1) <= limit_m + length / 2]
+
+
+def _edge_distance(first: Float64[np.ndarray, "a 2 3"], second: Float64[np.ndarray, "b 2 3"]) -> float:
+    """Smallest distance between any edge of the one and any of the other; infinity where there is none."""
+    best = np.inf
+    rows = max(1, _PAIRS_PER_BLOCK // max(len(second), 1))
+    for start in range(0, len(first), rows):
+        block = first[start : start + rows, None]
+        best = min(best, float(segment_distance(block, second[None]).min(initial=np.inf)))
+    return best
+
+
+def segment_distance(
+    first: Float64[np.ndarray, "*pairs 2 3"], second: Float64[np.ndarray, "*pairs 2 3"]
+) -> Float64[np.ndarray, "*pairs"]:
+    """Distance between two segments, each given by its ends (closest point by clamping, Ericson 2005, 5.1.9)."""
+    along, other = first[..., 1, :] - first[..., 0, :], second[..., 1, :] - second[..., 0, :]
+    offset = first[..., 0, :] - second[..., 0, :]
+    a, e = (along * along).sum(axis=-1), (other * other).sum(axis=-1)
+    b, c, f = (along * other).sum(axis=-1), (along * offset).sum(axis=-1), (other * offset).sum(axis=-1)
+    tiny = 1e-18
+    denominator = a * e - b * b
+    s = np.where(denominator > tiny, np.clip((b * f - c * e) / np.maximum(denominator, tiny), 0.0, 1.0), 0.0)
+    t = np.clip((b * s + f) / np.maximum(e, tiny), 0.0, 1.0)
+    # the place on the first segment that is nearest to the clamped place on the second
+    s = np.clip((b * t - c) / np.maximum(a, tiny), 0.0, 1.0)
+    gap = offset + s[..., None] * along - t[..., None] * other
+    return np.linalg.norm(gap, axis=-1)

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int8
 
-from qa_generation.distances import SurfaceDistances, box_gaps
 from qa_generation.errors import SceneError
 from qa_generation.generation_config import GenerationConfig
 from qa_generation.name_priors import SIMILAR_STRENGTH, NamePriors
@@ -22,6 +22,9 @@ from qa_generation.scene_settings import SETTINGS, SceneSettings
 from qa_generation.tasks.categories import kinship, names_one_thing, normalised
 from qa_generation.tasks.relations import AXES, relation_tensor
 from qa_generation.visibility_table import VisibilityTable
+
+if TYPE_CHECKING:
+    from qa_generation.distances import SurfaceDistances
 
 # two references of one category are told apart by (x,y) only when their centres differ by this many canvas pixels
 DISTINCT_CENTERS_PX = 16.0
@@ -152,6 +155,9 @@ class SceneContext:
 
     @cached_property
     def _surfaces(self) -> SurfaceDistances:
+        # the ray caster is heavy to import and needed by the workers only
+        from qa_generation.distances import SurfaceDistances
+
         return SurfaceDistances(self.scene)
 
     @cached_property
@@ -164,6 +170,8 @@ class SceneContext:
     @cached_property
     def box_gaps_m(self) -> Float[np.ndarray, "instances instances"]:
         """Distance between the axis-aligned boxes around every two instances, metres."""
+        from qa_generation.distances import box_gaps
+
         return box_gaps(self._surfaces.bounds(self.table.instance_ids))
 
     def object_distance_m(self, first: int, second: int) -> float:
