@@ -31,6 +31,28 @@ NUMERIC_TYPES: tuple[str, ...] = (
 )
 POINT_TYPES: tuple[str, ...] = ("obj_localization_occ_na",)
 QUESTION_TYPES: tuple[str, ...] = CHOICE_TYPES + NUMERIC_TYPES + POINT_TYPES
+# our own questions about captures that go round one object (`orbit`); not of the published set
+ORBIT_CHOICE_TYPES: tuple[str, ...] = (
+    "orbit_bestview",
+    "orbit_nearest",
+    "orbit_highest",
+    "orbit_cutoff",
+    "orbit_motion_lr",
+    "orbit_motion_turn",
+    "orbit_motion_ud",
+    "orbit_motion_fb",
+    "orbit_angle",
+    "orbit_widest_pair",
+    "orbit_overlap",
+    "orbit_opposite",
+    "orbit_order",
+)
+ORBIT_NUMERIC_TYPES: tuple[str, ...] = ("orbit_angle_deg",)
+ORBIT_TYPES: tuple[str, ...] = ORBIT_CHOICE_TYPES + ORBIT_NUMERIC_TYPES
+# everything that a dataset of ours may hold, by what is answered
+ALL_CHOICE_TYPES: tuple[str, ...] = CHOICE_TYPES + ORBIT_CHOICE_TYPES
+ALL_NUMERIC_TYPES: tuple[str, ...] = NUMERIC_TYPES + ORBIT_NUMERIC_TYPES
+ALL_TYPES: tuple[str, ...] = QUESTION_TYPES + ORBIT_TYPES
 # our own single-view training questions with open one-word answers; never part of a benchmark
 WARMUP_TYPES: tuple[str, ...] = ("warmup_presence", "warmup_count_frame", "warmup_relation", "warmup_where")
 
@@ -47,6 +69,20 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "Object size": ("obj_size_occ_na",),
     "Object localisation (point)": ("obj_localization_occ_na",),
 }
+ORBIT_FAMILIES: dict[str, tuple[str, ...]] = {
+    "Orbit best frame": ("orbit_bestview", "orbit_nearest", "orbit_highest", "orbit_cutoff"),
+    "Orbit camera motion": ("orbit_motion_lr", "orbit_motion_turn", "orbit_motion_ud", "orbit_motion_fb"),
+    "Orbit angle": ("orbit_angle", "orbit_widest_pair"),
+    "Orbit shared surface": ("orbit_overlap", "orbit_opposite"),
+    "Orbit order": ("orbit_order",),
+    "Orbit angle (number)": ("orbit_angle_deg",),
+}
+ALL_FAMILIES: dict[str, tuple[str, ...]] = FAMILIES | ORBIT_FAMILIES
+
+
+def is_choice(question_type: str) -> bool:
+    """Whether a type is answered by the letter of an option, published or ours."""
+    return question_type in ALL_CHOICE_TYPES
 
 
 def frame_name(naming: str, index: int, view_id: str) -> str:
@@ -58,12 +94,12 @@ def question_prompt(question_type: str, question: str, options: Sequence[str]) -
     """The user text of the benchmark: preamble, question, options where it has any, instruction; single newlines.
 
     Raises:
-        ValueError: for a question type that is neither one of the 17 nor a warm-up type.
+        ValueError: for a question type that is neither one of the 17 nor an orbit or warm-up type.
     """
-    if question_type in CHOICE_TYPES:
+    if is_choice(question_type):
         return "\n".join([PREAMBLE, question, "Options:", *options, POST_CHOICE])
-    if question_type in NUMERIC_TYPES + WARMUP_TYPES:
+    if question_type in ALL_NUMERIC_TYPES + WARMUP_TYPES:
         return "\n".join([PREAMBLE, question, POST_NUMERIC])
     if question_type in POINT_TYPES:
         return "\n".join([PREAMBLE, question, POST_POINT])
-    raise ValueError(f"question_type {question_type!r} is unknown, expected one of {', '.join(QUESTION_TYPES)}")
+    raise ValueError(f"question_type {question_type!r} is unknown, expected one of {', '.join(ALL_TYPES)}")

@@ -19,7 +19,7 @@ class QARecord:
         id: stable, unique in the dataset, same for the same seed and inputs.
         dataset: reader's dataset name, e.g. ``scannet``.
         scene_name: scene id.
-        question_type: one of the 17 published ids.
+        question_type: one of the 17 published ids, or an id of our own (`prompts.ORBIT_TYPES`, `WARMUP_TYPES`).
         frames: 2-5 view ids in the order shown; not sorted in time.
         question: one line without the options.
         options: ``"A. text"`` strings; empty for numeric and point types.

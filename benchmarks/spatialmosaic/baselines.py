@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.spatialmosaic.results import Run, expected_answer, run_from_predictions
 from benchmarks.spatialmosaic.scoring import ACCURACY, metric_of, parse_number, parse_point
 from qa_generation.errors import InputError
-from qa_generation.prompts import CHOICE_TYPES, POINT_TYPES
+from qa_generation.prompts import POINT_TYPES, is_choice
 
 CHANCE, QUESTION_ONLY = "chance", "question only"
 MAX_TRAIN = 30_000  # more does not change the baseline, only its time
@@ -51,9 +51,7 @@ def question_only(train: Sequence[Record], test: Sequence[Record]) -> Run:
         raise InputError("the question-only baseline needs train questions, found none")
     reader = OptionReader(train)
     values = TypicalValues(train)
-    pairs = [
-        (record, (reader if record["question_type"] in CHOICE_TYPES else values).answer(record)) for record in test
-    ]
+    pairs = [(record, (reader if is_choice(record["question_type"]) else values).answer(record)) for record in test]
     return run_from_predictions(QUESTION_ONLY, pairs, role="baseline")
 
 
@@ -62,7 +60,7 @@ class OptionReader:
 
     def __init__(self, train: Sequence[Record]) -> None:
         choices = sorted(
-            (record for record in train if record["question_type"] in CHOICE_TYPES and record["options"]),
+            (record for record in train if is_choice(record["question_type"]) and record["options"]),
             key=lambda record: sha256(str(record["id"]).encode()).digest(),
         )[:MAX_TRAIN]
         self._hasher = FeatureHasher(_FEATURES, input_type="string", alternate_sign=False)
@@ -126,7 +124,7 @@ class TypicalValues:
             if kind in POINT_TYPES:
                 if point := parse_point(truth):
                     self._points[kind].append(point)
-            elif kind not in CHOICE_TYPES and (number := parse_number(truth)) is not None:
+            elif not is_choice(kind) and (number := parse_number(truth)) is not None:
                 self._numbers[kind, record.get("target_category") or ""].append(number)
                 self._numbers[kind, ""].append(number)
 

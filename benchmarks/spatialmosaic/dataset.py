@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from qa_generation.errors import InputError
-from qa_generation.prompts import CHOICE_TYPES, QUESTION_TYPES
+from qa_generation.prompts import ALL_CHOICE_TYPES, ALL_TYPES
 from qa_generation.records import SCHEMA, QARecord
 
 _NAMED = 5  # how many offending records or files an error message names
@@ -42,7 +42,7 @@ class BenchData:
     def question_types(self) -> tuple[str, ...]:
         """The types present, in the published order."""
         present = set(pc.unique(self.table["question_type"]).to_pylist())
-        return tuple(kind for kind in QUESTION_TYPES if kind in present)
+        return tuple(kind for kind in ALL_TYPES if kind in present)
 
     @property
     def max_views(self) -> int:
@@ -154,12 +154,10 @@ def _picture(scene_name: str, frame: str) -> str:
 
 
 def _check_rows(source: Path, table: pa.Table) -> None:
-    unknown = sorted(set(pc.unique(table["question_type"]).to_pylist()) - set(QUESTION_TYPES), key=str)
+    unknown = sorted(set(pc.unique(table["question_type"]).to_pylist()) - set(ALL_TYPES), key=str)
     if unknown:
-        raise InputError(
-            f"{source}: question_type {unknown[0]!r} is unknown, expected one of {', '.join(QUESTION_TYPES)}"
-        )
-    is_choice = pc.is_in(table["question_type"], pa.array(CHOICE_TYPES))
+        raise InputError(f"{source}: question_type {unknown[0]!r} is unknown, expected one of {', '.join(ALL_TYPES)}")
+    is_choice = pc.is_in(table["question_type"], pa.array(ALL_CHOICE_TYPES))
     letterless = pc.fill_null(pc.equal(pc.utf8_length(table["mc_answer"]), 0), True)
     bad = table.filter(pc.and_(is_choice, letterless))["id"].to_pylist()
     if bad:

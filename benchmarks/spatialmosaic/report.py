@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.spatialmosaic.results import Run, ScoredAnswer
 from benchmarks.spatialmosaic.statistics import Cell, mean_of, mean_over_types, mean_score, paired_difference
 from qa_generation.errors import InputError
-from qa_generation.prompts import FAMILIES
+from qa_generation.prompts import ALL_FAMILIES
 
 OVERALL = "Overall (mean of types)"
 _LEVELS = ("low", "medium", "high", "extreme", "unknown")
@@ -94,7 +94,7 @@ def _on_common_questions(runs: Sequence[Run]) -> tuple[Run, ...]:
 def _family_rows(runs: Sequence[Run]) -> Iterator[Row]:
     present = {answer.question_type for run in runs for answer in run.answers}
     yield _row(OVERALL, runs, present, mean_over_types)
-    for family, kinds in FAMILIES.items():
+    for family, kinds in ALL_FAMILIES.items():
         here = [kind for kind in kinds if kind in present]
         if here:
             yield _row(family, runs, set(here), mean_over_types)
@@ -139,7 +139,7 @@ def _failure_table(models: Sequence[Run]) -> Table:
     """Shares of answers without the asked form: over all, and in the families that have some."""
     present = {answer.question_type for run in models for answer in run.answers}
     rows = [_row("All questions", models, present, _share_unread)]
-    families = [_row(family, models, set(kinds) & present, _share_unread) for family, kinds in FAMILIES.items()]
+    families = [_row(family, models, set(kinds) & present, _share_unread) for family, kinds in ALL_FAMILIES.items()]
     rows += [row for row in families if any(cell and cell.mean > 0 for cell in row.cells)]
     return Table("Answers that could not be read", tuple(run.name for run in models), tuple(rows), is_score=False)
 
@@ -149,7 +149,7 @@ def _share_unread(answers: Sequence[ScoredAnswer]) -> Cell | None:
 
 
 def _gain_table(model: Run, others: Sequence[Run]) -> Table:
-    groups: dict[str, tuple[str, ...] | None] = {"All questions": None, **FAMILIES}
+    groups: dict[str, tuple[str, ...] | None] = {"All questions": None, **ALL_FAMILIES}
     rows = []
     for label, kinds in groups.items():
         mine = [answer for answer in model.answers if kinds is None or answer.question_type in kinds]

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from qa_generation.errors import InputError
-from qa_generation.prompts import CHOICE_TYPES, NUMERIC_TYPES, POINT_TYPES, QUESTION_TYPES
+from qa_generation.prompts import ALL_NUMERIC_TYPES, ALL_TYPES, POINT_TYPES, is_choice
 
 ACCURACY = "accuracy"
 MEAN_RELATIVE_ACCURACY = "MRA:.5:.95:.05"
@@ -40,15 +40,15 @@ def metric_of(question_type: str) -> str:
     """The published name of the metric that scores a question type.
 
     Raises:
-        InputError: for a question type that is none of the 17.
+        InputError: for a question type that no dataset of ours has.
     """
-    if question_type in CHOICE_TYPES:
+    if is_choice(question_type):
         return ACCURACY
-    if question_type in NUMERIC_TYPES:
+    if question_type in ALL_NUMERIC_TYPES:
         return MEAN_RELATIVE_ACCURACY
     if question_type in POINT_TYPES:
         return MEAN_POINT_ACCURACY
-    raise InputError(f"question_type {question_type!r} is unknown, expected one of {', '.join(QUESTION_TYPES)}")
+    raise InputError(f"question_type {question_type!r} is unknown, expected one of {', '.join(ALL_TYPES)}")
 
 
 def clean(prediction: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from benchmarks.spatialmosaic.dataset import BenchData
-from qa_generation.prompts import FAMILIES
+from qa_generation.prompts import ALL_FAMILIES
 
 GROUP = "spatialmosaic_bench"
 BASE = "_spatialmosaic"
@@ -46,7 +46,7 @@ def write_tasks(folder: Path, question_types: Sequence[str], data: BenchData | N
         config = {"include": BASE, "task": task_name(kind), "task_alias": kind, "dataset_kwargs": kwargs}
         written.append(_dump(folder, task_name(kind), config))
     members = []
-    for family, kinds in FAMILIES.items():
+    for family, kinds in ALL_FAMILIES.items():
         present = [kind for kind in kinds if kind in question_types]
         if len(kinds) > 1 and present:
             members.append(_family_name(family))

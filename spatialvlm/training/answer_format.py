@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from qa_generation.prompts import CHOICE_TYPES, POST_NUMERIC, PREAMBLE, QUESTION_TYPES, question_prompt
+from qa_generation.prompts import ALL_TYPES, POST_NUMERIC, PREAMBLE, is_choice, question_prompt
 from qa_generation.records import QARecord
 
 AnswerStyle = Literal["letter", "words", "words_then_letter", "every_letter"]
@@ -59,9 +59,9 @@ def write_exchange(record: QARecord, style: AnswerStyle) -> Exchange:
     option as the thought (`Exchange.every_letter`). Published numbers and points are answered as they are in every
     style, auxiliary questions in words.
     """
-    if record.question_type not in CHOICE_TYPES:
+    if not is_choice(record.question_type):
         text = question_prompt(record.question_type, record.question, ())
-        published = record.question_type in QUESTION_TYPES
+        published = record.question_type in ALL_TYPES
         return Exchange(record.id, record.question_type, text, f"{'' if published else ' '}{record.ground_truth}")
     letters = [option.partition(". ")[0] for option in record.options]
     words = [f" {option_text(option)}" for option in record.options]

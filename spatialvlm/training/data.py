@@ -18,7 +18,7 @@ from jaxtyping import Int
 from torch.utils.data import Dataset
 
 from geometry_encoders.errors import InputError
-from qa_generation.prompts import QUESTION_TYPES, WARMUP_TYPES, frame_name
+from qa_generation.prompts import ALL_TYPES, WARMUP_TYPES, frame_name
 from qa_generation.records import SCHEMA, QARecord
 from spatialvlm.training.answer_format import Exchange, check_shares, draw_style, shuffle_options, write_exchange
 from spatialvlm.training.seeding import numpy_generator
@@ -51,7 +51,7 @@ class Source:
     max_view_sets: int | None = None
 
     def __post_init__(self) -> None:
-        known = QUESTION_TYPES + WARMUP_TYPES
+        known = ALL_TYPES + WARMUP_TYPES
         unknown = [name for name in self.question_types if name not in known]
         if unknown:
             raise ValueError(f"question_types holds {unknown[0]!r}, expected some of {', '.join(known)}")

@@ -14,13 +14,13 @@ from accelerate.utils import reduce, send_to_device
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from qa_generation.prompts import QUESTION_TYPES, WARMUP_TYPES
+from qa_generation.prompts import ALL_TYPES, WARMUP_TYPES
 from spatialvlm.training.answer_format import AnswerStyle, write_exchange
 from spatialvlm.training.collator import Collator
 from spatialvlm.training.data import QuestionTable, ViewSet
 from spatialvlm.training.packing import IGNORED
 
-_TYPES = QUESTION_TYPES + WARMUP_TYPES
+_TYPES = ALL_TYPES + WARMUP_TYPES
 
 
 @dataclass(frozen=True)

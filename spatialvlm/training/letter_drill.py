@@ -23,7 +23,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from geometry_encoders.errors import InputError
-from qa_generation.prompts import CHOICE_TYPES
+from qa_generation.prompts import ALL_CHOICE_TYPES
 from qa_generation.records import QARecord
 from spatialvlm.models import SpatialMosaicProcessor
 from spatialvlm.tokenizer import THINK_END
@@ -165,7 +165,7 @@ def run(recipe: DrillRecipe) -> dict[str, float]:
     Raises:
         InputError: a processor whose questions cannot be packed, or no question with options.
     """
-    choice = Source(recipe.source.path, recipe.source.split, question_types=CHOICE_TYPES)
+    choice = Source(recipe.source.path, recipe.source.split, question_types=ALL_CHOICE_TYPES)
     table = QuestionTable(choice, recipe.seed, Path(recipe.root))
     folder = Path(recipe.folder)
 
@@ -179,7 +179,7 @@ def run(recipe: DrillRecipe) -> dict[str, float]:
     model.set_attn_implementation({"text_config": SHARED_PREFIX})
     collator = PackedCollator(processor)
     figures = drill(model, collator, table, recipe)
-    held_out = Source(recipe.source.path, recipe.held_out, question_types=CHOICE_TYPES)
+    held_out = Source(recipe.source.path, recipe.held_out, question_types=ALL_CHOICE_TYPES)
     held_out_table = QuestionTable(held_out, recipe.seed, Path(recipe.root))
     figures["held_out_right"] = held_out_letters(model, collator, held_out_table, recipe.held_out_questions)
     model.requires_grad_(True).save_pretrained(folder)

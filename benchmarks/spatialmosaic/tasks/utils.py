@@ -18,7 +18,7 @@ from benchmarks.spatialmosaic.dataset import load
 from benchmarks.spatialmosaic.prompt import user_text
 from benchmarks.spatialmosaic.scoring import is_parsed, score_prediction
 from qa_generation.errors import InputError
-from qa_generation.prompts import CHOICE_TYPES
+from qa_generation.prompts import is_choice
 from spatialvlm.images import load_photo
 
 DATA_VARIABLE = "SPATIALMOSAIC_BENCH_DATA"
@@ -58,7 +58,7 @@ def doc_to_image(doc: Mapping[str, Any]) -> list[Image.Image]:
 
 def doc_to_target(doc: Mapping[str, Any]) -> str:
     """The true answer: a letter for choice types, else the number or point as text."""
-    return doc["mc_answer"] if doc["question_type"] in CHOICE_TYPES else doc["ground_truth"]
+    return doc["mc_answer"] if is_choice(doc["question_type"]) else doc["ground_truth"]
 
 
 def keep_final_answers(responses: Iterable[Sequence[str]], docs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
