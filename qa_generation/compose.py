@@ -10,6 +10,7 @@ import numpy as np
 from qa_generation import levels
 from qa_generation.generation_config import GenerationConfig
 from qa_generation.name_priors import NamePriors
+from qa_generation.near_duplicates import NearDuplicates
 from qa_generation.options import LetterBalance, lettered
 from qa_generation.prompts import QUESTION_TYPES
 from qa_generation.records import QARecord
@@ -20,6 +21,7 @@ from qa_generation.selection import choose
 from qa_generation.tasks import TASKS
 from qa_generation.tasks.base import Draft, Mark, Task
 from qa_generation.tasks.context import SceneContext, SetFacts
+from qa_generation.tasks.strata import strata
 from qa_generation.tasks.warmup import WARMUP_TASKS
 from qa_generation.visibility_table import VisibilityTable
 
@@ -79,7 +81,7 @@ def compose_warmup(context: SceneContext, seed: int) -> list[QARecord]:
 def write_type(
     question_type: str, task: Task, context: SceneContext, rng: np.random.Generator, quota: int
 ) -> list[tuple[int, Draft]]:
-    """The drafts of one type with their view sets, answers balanced, no question asked twice of the same frames."""
+    """The drafts of one type with their view sets, answers balanced, nothing asked twice of nearly the same views."""
     candidates = task.candidates(context)
     fair = candidates.only(candidates.fair)
     wanted = Counter(task.counts(fair, context.config, quota))
@@ -91,16 +93,15 @@ def write_type(
         wanted = Counter(task.counts(candidates, context.config, least))
     context.answer_counts[question_type] = Counter(wanted)
     set_sizes = np.array([len(facts.members) for facts in context.sets], dtype=np.int64)
-    asked: set[tuple[int, str]] = set()
+    earlier = NearDuplicates(context)
     drafts: list[tuple[int, Draft]] = []
-    for index in choose(candidates, dict(wanted), set_sizes, rng):
+    for index in choose(candidates, dict(wanted), set_sizes, rng, strata(context, candidates)):
         candidate = candidates[index]
         if not wanted[candidate.answer]:
             continue
         draft = task.write(candidate, context, rng)
-        if draft is None or (candidate.view_set, draft.question) in asked:
+        if draft is None or not earlier.is_new(candidate, draft):
             continue
-        asked.add((candidate.view_set, draft.question))
         wanted[candidate.answer] -= 1
         drafts.append((candidate.view_set, draft))
     return drafts

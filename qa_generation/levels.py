@@ -5,6 +5,13 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
+OCCLUSION_BINS = (0.25, 0.5, 0.75)
+TRUNCATION_BINS = (0.05, 0.5)
+OVERLAP_BINS = (10.0, 20.0)
+OCC_LEVELS = ("low", "medium", "high", "extreme")
+TRUNC_LEVELS = ("whole", "cut", "mostly cut")
+OVERLAP_LEVELS = ("high", "medium", "low")
+
 
 def occlusion_avg(occlusion: Float[np.ndarray, "views instances"], seen: Bool[np.ndarray, "views instances"]) -> float:
     """Mean combined occlusion (0-1) over the pairs of which at least one pixel is seen; 0 where there is none."""
@@ -13,17 +20,17 @@ def occlusion_avg(occlusion: Float[np.ndarray, "views instances"], seen: Bool[np
 
 def occ_level(occlusion: float) -> str:
     """``low`` below 0.25, ``medium`` below 0.5, ``high`` below 0.75, else ``extreme``."""
-    return ("low", "medium", "high", "extreme")[int(np.digitize(occlusion, (0.25, 0.5, 0.75)))]
+    return OCC_LEVELS[int(np.digitize(occlusion, OCCLUSION_BINS))]
 
 
 def trunc_level(truncation: float) -> str:
     """``whole`` up to 0.05 (nothing to speak of is cut off by the frames), ``cut`` below 0.5, else ``mostly cut``."""
-    return ("whole", "cut", "mostly cut")[int(np.digitize(truncation, (0.05, 0.5)))]
+    return TRUNC_LEVELS[int(np.digitize(truncation, TRUNCATION_BINS))]
 
 
 def overlap_level(overlap_percent: float) -> str:
     """Difficulty, not amount: ``high`` up to 10 percent overlap, ``medium`` up to 20, else ``low``."""
-    return ("high", "medium", "low")[int(np.digitize(overlap_percent, (10.0, 20.0), right=True))]
+    return OVERLAP_LEVELS[int(np.digitize(overlap_percent, OVERLAP_BINS, right=True))]
 
 
 def vis_level(occlusion: float) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from qa_generation.errors import InputError
+from qa_generation.levels import OVERLAP_BINS
 from qa_generation.visibility_table import VisibilityTable
 
 
@@ -24,6 +25,7 @@ class SamplingConfig:
         min_median_depth_m: frames whose median depth is smaller (a wall in the face) are dropped.
         shared_category_weight: how much likelier a view is drawn when it shares a visible category with the set.
         attempts_per_set: tries per wanted set before giving up, since a small room may hold few sets.
+        spread: sets drawn for each one kept, so that all overlap levels are there; 1 keeps what comes.
     """
 
     view_sets: int = 24
@@ -33,12 +35,15 @@ class SamplingConfig:
     min_median_depth_m: float = 0.5
     shared_category_weight: float = 3.0
     attempts_per_set: int = 50
+    spread: int = 4
 
     def __post_init__(self) -> None:
         if not self.sizes or any(size not in (2, 3, 4, 5) for size in self.sizes):
             raise InputError(f"sampling.sizes is {list(self.sizes)}, expected numbers out of 2, 3, 4 and 5")
         if self.view_sets < 1:
             raise InputError(f"sampling.view_sets is {self.view_sets}, expected at least 1")
+        if self.spread < 1:
+            raise InputError(f"sampling.spread is {self.spread}, expected at least 1")
         if not 0 <= self.max_overlap <= 100:
             raise InputError(f"sampling.max_overlap is {self.max_overlap}, expected percent in 0..100")
 
@@ -84,21 +89,31 @@ def draw_view_sets(
         allowed &= (sizes[:, None] == sizes[None]).all(axis=-1)
     weights = 1.0 + (config.shared_category_weight - 1.0) * _shares_category(table, categories)
 
+    # sets that overlap much are rare, so every other one is looked for among the neighbours
+    near = weights * (1.0 + table.overlap)
     quotas = [len(part) for part in np.array_split(np.arange(config.view_sets), len(config.sizes))]
-    seen: set[frozenset[int]] = set()
     drawn: list[ViewSet] = []
     for size, quota in zip(config.sizes, quotas, strict=True):
-        left = quota
-        for _ in range(config.attempts_per_set * quota):
-            if left == 0:
+        seen: set[frozenset[int]] = set()
+        found: list[ViewSet] = []
+        for attempt in range(config.attempts_per_set * quota):
+            if len(found) == config.spread * quota:
                 break
-            views = _grow(usable, size, allowed, weights, rng)
+            views = _grow(usable, size, allowed, (weights, near)[attempt % 2 if config.spread > 1 else 0], rng)
             if views is None or frozenset(views) in seen:
                 continue
             seen.add(frozenset(views))
-            drawn.append(_view_set(table, tuple(int(v) for v in rng.permutation(views))))
-            left -= 1
+            found.append(_view_set(table, tuple(int(v) for v in rng.permutation(views))))
+        drawn += _spread(found, quota)
     return drawn
+
+
+def _spread(found: Sequence[ViewSet], quota: int) -> list[ViewSet]:
+    """The first ``quota`` sets when the overlap levels take turns, in the order found."""
+    level = np.digitize([view_set.overlap_avg for view_set in found], OVERLAP_BINS, right=True)
+    turn = [int((level[:i] == own).sum()) for i, own in enumerate(level)]
+    first = sorted(range(len(found)), key=lambda i: (turn[i], i))[:quota]
+    return [found[i] for i in sorted(first)]
 
 
 def _shares_category(table: VisibilityTable, categories: Sequence[str] | None) -> Bool[np.ndarray, "views views"]:

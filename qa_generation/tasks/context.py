@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # two references of one category are told apart by (x,y) only when their centres differ by this many canvas pixels
 DISTINCT_CENTERS_PX = 16.0
+# about a second of video of a slow walk
+NEAR_VIEW_M, NEAR_VIEW_DEG = 0.25, 15.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +168,14 @@ class SceneContext:
         centers = np.stack([view.camera_center for view in self._views])
         distances = [self._surfaces.from_points(i, centers) for i in self.table.instance_ids]
         return np.stack(distances, axis=1).astype(np.float64)
+
+    @cached_property
+    def near_views(self) -> Bool[np.ndarray, "views views"]:
+        """Views that take nearly the same picture: cameras near each other that look nearly the same way."""
+        centers = np.stack([view.camera_center for view in self._views])
+        axes = np.stack([view.world_to_camera[2, :3] for view in self._views])
+        apart = np.linalg.norm(centers[:, None] - centers[None], axis=-1)
+        return (apart < NEAR_VIEW_M) & (axes @ axes.T > np.cos(np.radians(NEAR_VIEW_DEG)))
 
     @cached_property
     def box_gaps_m(self) -> Float[np.ndarray, "instances instances"]:
