@@ -1,7 +1,9 @@
-"""The dataset card ``README.md``: how ``datasets.load_dataset`` finds the shards, and statistics for people."""
+"""The dataset card ``README.md``: how ``datasets.load_dataset`` finds the files, and statistics for people."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,16 +11,58 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from qa_generation.browser.distributions import write_plots
 from qa_generation.generation_config import GenerationConfig
+from qa_generation.licences import notice_of
 from qa_generation.prompts import CHOICE_TYPES, FAMILIES
 from qa_generation.splits import WARMUP
+from qa_generation.statistics import LEVEL_TITLES, LEVELS, Statistics, family_of, gather
 
 if TYPE_CHECKING:
     from qa_generation.generate import Report
 
+TOP_CATEGORIES = 5
+SHOWN_FAILURES = 30
 
-def write_card(out: Path, report: Report, config: GenerationConfig) -> None:
-    """Writes ``out/README.md``."""
+
+def write_card(out: Path, report: Report, config: GenerationConfig, *, blind: Mapping[str, Any] | None = None) -> None:
+    """Writes ``out/README.md`` and the drawings in ``out/plots`` that it shows.
+
+    Args:
+        out: the set; its shards are read once, column by column.
+        report: scenes that failed.
+        config: settings the card tells about.
+        blind: the blind audit as it will stand in ``report.json``; read from there where left out.
+    """
+    statistics = gather(out) if list((out / "data").glob("*/*.parquet")) else Statistics()
+    filled = [split for split in report.questions if sum(report.questions[split].values())]
+    paths = {split: f"data/{split}/*.parquet" for split in filled}
+    scenes = {split: len(ids) for split, ids in report.scenes.items()}
+    stored = blind if blind is not None else _stored_blind(out)
+    _write(out, statistics, paths, scenes, _tally(report.failures), config, stored, "generated")
+
+
+def write_packed_card(source: Path, target: Path, container: str, splits: Sequence[str]) -> None:
+    """Writes ``target/README.md`` for a set packed from ``source``; tells what the source's report tells."""
+    statistics = gather(source)
+    ending = "parquet" if container == "parquet" else "tar"
+    paths = {split: f"data/{split}-*.{ending}" for split in splits}
+    report = _report_of(source)
+    scenes = {split: len(names) for split, names in statistics.scenes.items() if split != WARMUP}
+    reasons = [entry["reason"] for entry in report.get("failures", []) if isinstance(entry, dict) and "reason" in entry]
+    _write(target, statistics, paths, scenes, dict(Counter(reasons)), None, _stored_blind(source), container)
+
+
+def _write(
+    folder: Path,
+    statistics: Statistics,
+    paths: Mapping[str, str],
+    scenes: Mapping[str, int],
+    failures: Mapping[str, int],
+    config: GenerationConfig | None,
+    blind: Mapping[str, Any] | None,
+    kind: str,
+) -> None:
     environment = Environment(
         loader=PackageLoader("qa_generation"),
         undefined=StrictUndefined,
@@ -26,35 +70,64 @@ def write_card(out: Path, report: Report, config: GenerationConfig) -> None:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["cell"] = table_cell
+    splits = [split for split in statistics.splits if split != WARMUP]
+    questions = {
+        split: {t: n for (s, t), n in statistics.questions.items() if s == split} for split in statistics.splits
+    }
     text = environment.get_template("dataset_card.md.jinja").render(
-        front_matter=yaml.safe_dump(front_matter(report), sort_keys=False).strip(),
-        splits=[split for split in report.questions if split != WARMUP],
-        scenes=report.scenes,
-        questions=report.questions,
-        rows=list(type_rows(report.questions)),
-        records=report.records,
-        failures=len(report.failures),
+        front_matter=yaml.safe_dump(front_matter(paths, statistics, kind), sort_keys=False).strip(),
+        kind=kind,
+        records=statistics.records,
+        splits=splits,
+        scenes={split: scenes.get(split, len(statistics.scenes.get(split, ()))) for split in splits},
+        rows=list(type_rows(questions)) if splits else [],
+        warmup=sum(questions.get(WARMUP, {}).values()),
+        plots=write_plots(folder / "plots", statistics),
+        level_tables=[_level_table(statistics, column) for column in LEVELS],
+        category_rows=_category_rows(statistics),
+        answer_rows=_answer_rows(statistics),
+        blind_rows=blind_rows(blind),
+        pruned=(blind or {}).get("pruned"),
+        failures=failures,
+        shown=SHOWN_FAILURES,
+        sources=[(name, notice_of(name)) for name in sorted(statistics.sources)],
         config=config,
     )
-    (out / "README.md").write_text(text, encoding="utf-8")
+    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
-def front_matter(report: Report) -> dict[str, Any]:
-    """The YAML block: splits with questions become splits of the configuration ``default``."""
-    filled = [split for split, by_type in report.questions.items() if sum(by_type.values())]
-    files = [{"split": split, "path": f"data/{split}/*.parquet"} for split in filled if split != WARMUP]
+def front_matter(paths: Mapping[str, str], statistics: Statistics, kind: str) -> dict[str, Any]:
+    """The YAML block: splits with questions become splits of the configuration ``default``, warm-up its own."""
     configs: list[dict[str, Any]] = []
+    files = [{"split": split, "path": path} for split, path in paths.items() if split != WARMUP]
     if files:
         configs.append({"config_name": "default", "default": True, "data_files": files})
-    if WARMUP in filled:
-        warmup = [{"split": "train", "path": f"data/{WARMUP}/*.parquet"}]
-        configs.append({"config_name": WARMUP, "data_files": warmup})
-    return {
+    if WARMUP in paths:
+        configs.append({"config_name": WARMUP, "data_files": [{"split": "train", "path": paths[WARMUP]}]})
+    block: dict[str, Any] = {
         "pretty_name": "Multi-view spatial questions",
+        "license": "other",
         "task_categories": ["visual-question-answering"],
         "tags": ["spatial-reasoning", "multi-view"],
+        "size_categories": [size_category(statistics.records)],
         "configs": configs,
     }
+    if kind == "webdataset":
+        from qa_generation.pack_formats import sample_features
+
+        features = sample_features()._to_yaml_list()
+        block["dataset_info"] = [{"config_name": each["config_name"], "features": features} for each in configs]
+    return block
+
+
+def size_category(records: int) -> str:
+    """The hub's name for a number of records, e.g. ``100K<n<1M``."""
+    names = ["1K", "10K", "100K", "1M", "10M", "100M"]
+    if records < 1000:
+        return "n<1K"
+    power = min(len(str(records)) - 4, len(names) - 2)
+    return f"{names[power]}<n<{names[power + 1]}"
 
 
 def type_rows(questions: Mapping[str, Mapping[str, int]]) -> Sequence[tuple[str, str, list[int]]]:
@@ -66,4 +139,105 @@ def type_rows(questions: Mapping[str, Mapping[str, int]]) -> Sequence[tuple[str,
             numbers = [questions[split].get(question_type, 0) for split in splits]
             if question_type in CHOICE_TYPES or any(numbers):
                 rows.append((family, question_type, numbers))
+    known = {t for types in FAMILIES.values() for t in types}
+    others = sorted({t for split in splits for t in questions[split]} - known)
+    return rows + [(family_of(t), t, [questions[split].get(t, 0) for split in splits]) for t in others]
+
+
+def table_cell(text: object) -> str:
+    """Text that stays inside its cell of a Markdown table and is no markup: names come from other people's files."""
+    flat = " ".join(str(text).split())
+    for sign in "\\`*_{}[]<>|#!~$&":
+        flat = flat.replace(sign, f"&#{ord(sign)};") if sign in "<>&|$" else flat.replace(sign, "\\" + sign)
+    return flat
+
+
+def _tally(failures: Mapping[str, str]) -> dict[str, int]:
+    """Reason -> number of scenes; scene ids are taken out, so that like reasons are counted together."""
+    reasons = Counter(reason.replace(scene, "<scene>") for scene, reason in failures.items())
+    return dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _level_table(statistics: Statistics, column: str) -> dict[str, Any]:
+    """Share of each label per type, percent; empty rows where the column has no labels at all."""
+    rows = []
+    for question_type in statistics.types:
+        counts = [statistics.levels[(question_type, column, label)] for label in LEVELS[column]]
+        if sum(counts):
+            rows.append((question_type, [100 * count / sum(counts) for count in counts]))
+    return {"title": LEVEL_TITLES[column], "labels": LEVELS[column], "rows": rows}
+
+
+def _category_rows(statistics: Statistics) -> list[tuple[str, int, list[tuple[str, float]]]]:
+    """(type, number of categories, the commonest with their share in percent)."""
+    by_type: dict[str, Counter[str]] = {}
+    for (question_type, category), count in statistics.categories.items():
+        if category:
+            by_type.setdefault(question_type, Counter())[category] += count
+    rows = []
+    for question_type in statistics.types:
+        counts = by_type.get(question_type, Counter())
+        top = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:TOP_CATEGORIES]
+        if top:
+            rows.append((question_type, len(counts), [(name, 100 * n / counts.total()) for name, n in top]))
+    return rows
+
+
+def _answer_rows(statistics: Statistics) -> list[tuple[str, str]]:
+    """(type, how its answers are spread): letters, texts, or quartiles of numbers."""
+    rows = []
+    for question_type in statistics.types:
+        parts = []
+        for counter in (statistics.letters, statistics.answers):
+            counts = Counter({key: n for (t, key), n in counter.items() if t == question_type})
+            if counts:
+                total = counts.total()
+                keys = sorted(counts, key=lambda key: (len(key), key))
+                parts.append(", ".join(f"{key} {100 * counts[key] / total:.1f} %" for key in keys))
+        numbers = sorted((value, n) for (t, value), n in statistics.values.items() if t == question_type)
+        if numbers:
+            low, middle, high = (_quantile(numbers, share) for share in (0.05, 0.5, 0.95))
+            parts.append(f"5 % below {low:g}, half below {middle:g}, 95 % below {high:g}")
+        if parts:
+            rows.append((question_type, "; ".join(parts)))
+    return rows
+
+
+def _quantile(numbers: Sequence[tuple[float, int]], share: float) -> float:
+    """The value that ``share`` of the counted numbers do not exceed."""
+    wanted = share * sum(count for _, count in numbers)
+    reached = 0
+    for value, count in numbers:
+        reached += count
+        if reached >= wanted:
+            return value
+    return numbers[-1][0]
+
+
+def _report_of(out: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _stored_blind(out: Path) -> Mapping[str, Any] | None:
+    found = _report_of(out).get("blind")
+    return found if isinstance(found, dict) else None
+
+
+def blind_rows(blind: Mapping[str, Any] | None) -> list[tuple[str, list[str]]]:
+    """(type, [chance, before, after]) in percent from ``{"before": {type: {...}}, "after": {...}}``."""
+    if not blind:
+        return []
+    before, after = blind.get("before") or {}, blind.get("after") or {}
+    rows = []
+    for question_type in sorted({*before, *after}):
+        entries = [side.get(question_type) or {} for side in (before, after)]
+        chance = next((entry["chance"] for entry in entries if "chance" in entry), None)
+        scores = [entry.get("accuracy", entry.get("score")) for entry in entries]
+        rows.append(
+            (question_type, [f"{100 * n:.1f}" if isinstance(n, int | float) else "" for n in (chance, *scores)])
+        )
     return rows
