@@ -14,6 +14,8 @@ WARMUP = "warmup"
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 # ScanNet numbers the scans of one room scene0012_00, scene0012_01, ...
 _RESCAN = re.compile(r"(scene\d{4})_\d{2}\Z")
+# moments of one Waymo segment are called <segment>_t000, <segment>_t010, ...
+_MOMENT = re.compile(r"(\d+_\d+_\d+_\d+_\d+)_t\d{3,}\Z")
 
 
 def parse_splits(texts: Sequence[str]) -> dict[str, float]:
@@ -37,7 +39,7 @@ def parse_splits(texts: Sequence[str]) -> dict[str, float]:
 
 def place_of(scene_id: str) -> str:
     """The physical place of a scan; scans of one place share a split, or the test would show rooms seen in training."""
-    match = _RESCAN.match(scene_id)
+    match = _RESCAN.match(scene_id) or _MOMENT.match(scene_id)
     return match.group(1) if match else scene_id
 
 
