@@ -1,0 +1,240 @@
+"""The visual hull of a masked object: samples of its surface, and which view sees which sample.
+
+Sparse points tell badly which surface two views share: they sit where texture is, and a track needs matching, which
+fails at steep angles. The hull follows from silhouettes alone, so that its samples are spread by area and a view's
+right to a sample by geometry: it faces the camera, nothing of the hull stands before it, and it lies in the mask.
+Hollows are filled in a hull, so only questions with a wide margin may rest on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+from scipy import ndimage
+
+from qa_generation.orbit.capture import ObjectCapture
+from qa_generation.orbit.lens import Lens
+
+CELLS = 48  # per side of the carved cube
+# masks are looked at on a grid of at most so many pixels per side; a cell covers several of them
+MASK_SIDE = 320
+# a cell stays in spite of this share of the views that have it outside their mask: single masks are wrong at times
+TOLERATED_MISSES = 0.1
+# a sample is seen up to this angle between its normal and the line to the camera
+MAX_ANGLE_DEG = 80.0
+# steps, in cells, along the line to the camera; the first ones are skipped, the sample's own surface is there
+STEP_CELLS, FIRST_STEP_CELLS = 0.75, 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Hull:
+    """Surface samples and who sees them.
+
+    Attributes:
+        points, normals: positions and outward unit normals, world.
+        area: what each sample stands for, in the capture's own unit squared.
+        visible: which view sees which sample.
+        inside_mask: which sample that faces a view without hindrance, and lies in its picture, is in its mask.
+        inside_frame: which sample projects into the picture.
+        occupied: the carved grid; ``origin`` and ``cell`` place it in the world.
+    """
+
+    points: Float64[np.ndarray, "samples 3"]
+    normals: Float64[np.ndarray, "samples 3"]
+    area: Float64[np.ndarray, " samples"]
+    visible: Bool[np.ndarray, "views samples"]
+    inside_frame: Bool[np.ndarray, "views samples"]
+    silhouette_iou: Float64[np.ndarray, " views"]
+    occupied: Bool[np.ndarray, "cells cells cells"]
+    origin: Float64[np.ndarray, "3"]
+    cell: float
+
+    @cached_property
+    def shown_share(self) -> Float64[np.ndarray, " views"]:
+        """Share of the area seen by any view that each view shows, 0-1."""
+        everything = self.area[self.visible.any(axis=0)].sum()
+        return (self.visible @ self.area) / max(everything, 1e-12)
+
+    @cached_property
+    def shared_area(self) -> Float64[np.ndarray, "views views"]:
+        """Area that both views see."""
+        return (self.visible * self.area) @ self.visible.T.astype(np.float64)
+
+    @cached_property
+    def overlap(self) -> Float64[np.ndarray, "views views"]:
+        """Area seen by both views over area seen by either, 0-1; a view that sees nothing overlaps with none."""
+        own = np.diag(self.shared_area)
+        either = own[:, None] + own[None] - self.shared_area
+        return self.shared_area / np.maximum(either, 1e-12)
+
+
+@dataclass(frozen=True, eq=False)
+class _Silhouette:
+    """One view's mask on a coarse grid."""
+
+    lens: Lens
+    world_to_camera: Float64[np.ndarray, "4 4"]
+    pixels: Bool[np.ndarray, "height width"]
+    step: int
+
+    def look_up(
+        self, points: Float64[np.ndarray, "points 3"]
+    ) -> tuple[Bool[np.ndarray, " points"], Bool[np.ndarray, " points"]]:
+        """Which points lie in the picture, and which of those in the mask."""
+        camera = points @ self.world_to_camera[:3, :3].T + self.world_to_camera[:3, 3]
+        pixels, inside = self.lens.project(camera)
+        index = np.rint(np.where(inside[:, None], pixels, 0.0)).astype(np.int64) // self.step
+        return inside, inside & self.pixels[index[:, 1], index[:, 0]]
+
+
+def carve(capture: ObjectCapture, cells: int = CELLS) -> Hull:
+    """The hull of the capture's object.
+
+    Raises:
+        ValueError: nothing is left after carving; masks and poses contradict each other.
+    """
+    silhouettes = [_silhouette(capture, index) for index in range(len(capture.views))]
+    low, side = _first_cube(capture)
+    for _ in range(2):  # a coarse carving finds where the object is, the second fills the grid with it
+        origin, cell = low, side / cells
+        occupied = _carve_cube(silhouettes, origin, cell, cells)
+        filled = np.argwhere(occupied)
+        if not len(filled):
+            raise ValueError("no part of space lies inside the masks, masks and poses contradict each other")
+        first, last = filled.min(axis=0) - 1.5, filled.max(axis=0) + 2.5
+        middle, side = origin + (first + last) / 2 * cell, float((last - first).max() * cell)
+        low = middle - side / 2
+    points, normals, area = _surface(occupied, origin, cell)
+    return _seen(capture, silhouettes, occupied, origin, cell, points, normals, area)
+
+
+def _silhouette(capture: ObjectCapture, index: int) -> _Silhouette:
+    mask = capture.masks[index]
+    step = max(1, -(-max(mask.size) // MASK_SIDE))
+    pixels = mask.pixels()
+    if step > 1:  # a coarse pixel is in the mask when most of its pixels are
+        height, width = (-(-n // step) * step for n in pixels.shape)
+        padded = np.zeros((height, width), dtype=np.float32)
+        padded[: pixels.shape[0], : pixels.shape[1]] = pixels
+        pixels = padded.reshape(height // step, step, width // step, step).mean(axis=(1, 3)) >= 0.5
+    return _Silhouette(capture.lenses[index], capture.world_to_camera[index], pixels, step)
+
+
+def _first_cube(capture: ObjectCapture) -> tuple[Float64[np.ndarray, "3"], float]:
+    """Lowest corner and side of a cube round the centre that holds every mask that the picture does not cut off."""
+    turn = capture.turn
+    reach = []
+    for lens, mask, pose, distance in zip(
+        capture.lenses, capture.masks, capture.world_to_camera, turn.distance, strict=True
+    ):
+        x0, y0, x1, y1 = mask.box
+        corners = lens.directions(np.array([[x0, y0], [x1, y0], [x0, y1], [x1, y1]], dtype=np.float64))
+        middle = pose[:3, :3] @ turn.center + pose[:3, 3]
+        cosine = (corners @ middle) / (np.linalg.norm(corners, axis=1) * np.linalg.norm(middle))
+        reach.append(distance * np.sqrt(1 - np.clip(cosine, 0, 1) ** 2).max())
+    radius = 1.2 * float(np.median(reach) + 0.5 * np.ptp(reach))
+    return turn.center - radius, 2 * radius
+
+
+def _carve_cube(
+    silhouettes: list[_Silhouette], origin: Float64[np.ndarray, "3"], cell: float, cells: int
+) -> Bool[np.ndarray, "cells cells cells"]:
+    grid = np.stack(np.meshgrid(*[np.arange(cells)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    seen, missed = np.zeros(len(grid), dtype=np.int64), np.zeros(len(grid), dtype=np.int64)
+    left = np.arange(len(grid))
+    most = int(TOLERATED_MISSES * len(silhouettes))
+    for silhouette in silhouettes:
+        inside, masked = silhouette.look_up(origin + (grid[left] + 0.5) * cell)
+        seen[left] += inside
+        missed[left] += inside & ~masked
+        left = left[missed[left] <= most]
+    kept = np.zeros(len(grid), dtype=bool)
+    # cells that hardly any view has in its picture are not carved by the others
+    kept[left] = (missed[left] <= TOLERATED_MISSES * seen[left]) & (seen[left] >= 0.5 * len(silhouettes))
+    return _largest_part(kept.reshape(cells, cells, cells))
+
+
+def _largest_part(occupied: Bool[np.ndarray, "cells cells cells"]) -> Bool[np.ndarray, "cells cells cells"]:
+    labels, count = ndimage.label(occupied)
+    if count <= 1:
+        return occupied
+    return labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+
+
+def _surface(
+    occupied: Bool[np.ndarray, "cells cells cells"], origin: Float64[np.ndarray, "3"], cell: float
+) -> tuple[Float64[np.ndarray, "samples 3"], Float64[np.ndarray, "samples 3"], Float64[np.ndarray, " samples"]]:
+    """Centres of the cells at the surface, outward normals of the smoothed hull, and areas."""
+    padded = np.pad(occupied, 3)
+    index = np.argwhere(padded & ~ndimage.binary_erosion(padded))
+    smooth = ndimage.gaussian_filter(padded.astype(np.float64), 1.5)
+    slope = -np.stack([g[tuple(index.T)] for g in np.gradient(smooth)], axis=-1)
+    length = np.linalg.norm(slope, axis=1)
+    good = length > 1e-6
+    normals = slope[good] / length[good, None]
+    # a digital plane has one surface cell per cell face of the axis that it is most level with
+    area = cell**2 / np.abs(normals).max(axis=1)
+    return origin + (index[good] - 3 + 0.5) * cell, normals, area
+
+
+def _seen(
+    capture: ObjectCapture,
+    silhouettes: list[_Silhouette],
+    occupied: Bool[np.ndarray, "cells cells cells"],
+    origin: Float64[np.ndarray, "3"],
+    cell: float,
+    points: Float64[np.ndarray, "samples 3"],
+    normals: Float64[np.ndarray, "samples 3"],
+    area: Float64[np.ndarray, " samples"],
+) -> Hull:
+    least = np.cos(np.radians(MAX_ANGLE_DEG))
+    visible = np.zeros((len(silhouettes), len(points)), dtype=bool)
+    framed = np.zeros_like(visible)
+    iou = np.zeros(len(silhouettes))
+    for index, silhouette in enumerate(silhouettes):
+        line = capture.views[index].camera_center - points
+        line /= np.linalg.norm(line, axis=1, keepdims=True)
+        inside, masked = silhouette.look_up(points)
+        framed[index] = inside
+        facing = np.flatnonzero(masked & ((normals * line).sum(axis=1) > least))
+        visible[index, facing] = ~_hidden(occupied, (points[facing] - origin) / cell, line[facing])
+        iou[index] = _silhouette_iou(silhouette, origin + (np.argwhere(occupied) + 0.5) * cell, cell)
+    return Hull(points, normals, area, visible, framed, iou, occupied, origin, cell)
+
+
+def _hidden(
+    occupied: Bool[np.ndarray, "cells cells cells"],
+    starts: Float64[np.ndarray, "samples 3"],
+    directions: Float64[np.ndarray, "samples 3"],
+) -> Bool[np.ndarray, " samples"]:
+    """Whether the line from each start (grid coordinates) runs into an occupied cell after its first steps."""
+    cells = occupied.shape[0]
+    hidden = np.zeros(len(starts), dtype=bool)
+    active: Int64[np.ndarray, " active"] = np.arange(len(starts))
+    step = FIRST_STEP_CELLS
+    while len(active):
+        at = np.floor(starts[active] + step * directions[active]).astype(np.int64)
+        within = ((at >= 0) & (at < cells)).all(axis=1)
+        active, at = active[within], at[within]
+        hit = occupied[tuple(at.T)]
+        hidden[active[hit]] = True
+        active = active[~hit]
+        step += STEP_CELLS
+    return hidden
+
+
+def _silhouette_iou(silhouette: _Silhouette, cells: Float64[np.ndarray, "cells 3"], cell: float) -> float:
+    """How well the hull's outline in a view matches its mask: pixels in both over pixels in either."""
+    camera = cells @ silhouette.world_to_camera[:3, :3].T + silhouette.world_to_camera[:3, 3]
+    pixels, inside = silhouette.lens.project(camera)
+    drawn = np.zeros_like(silhouette.pixels)
+    index = np.rint(pixels[inside]).astype(np.int64) // silhouette.step
+    drawn[index[:, 1], index[:, 0]] = True
+    # a cell covers this many coarse pixels; closing joins the dots of its centre
+    focal = silhouette.lens.intrinsics[0, 0]
+    reach = int(np.ceil(0.5 * focal * cell / np.median(camera[:, 2]) / silhouette.step))
+    drawn = ndimage.binary_closing(drawn, iterations=reach + 1)
+    return float((drawn & silhouette.pixels).sum() / max((drawn | silhouette.pixels).sum(), 1))
