@@ -46,7 +46,7 @@ def scene_context(
 
 
 def compose(context: SceneContext, seed: int) -> list[QARecord]:
-    """All multiple-choice records of one scene, questions about the same views next to each other.
+    """The pool of questions of one scene, more than are wanted where some are to be left out later.
 
     Same scene, table, settings and seed give the same records; each type has its own generator, so that a change in
     one quota leaves the other types as they are.
@@ -55,7 +55,7 @@ def compose(context: SceneContext, seed: int) -> list[QARecord]:
     records: list[QARecord] = []
     for question_type in QUESTION_TYPES:
         rng = generator(seed, context.scene.dataset, context.scene.scene_id, question_type)
-        quota = context.config.quota(question_type)
+        quota = context.config.pool_quota(question_type)
         drafts = write_type(question_type, TASKS[question_type], context, rng, quota)
         for number, (view_set, draft) in enumerate(drafts):
             options, letter = (), ""
@@ -63,7 +63,7 @@ def compose(context: SceneContext, seed: int) -> list[QARecord]:
                 position = letters.place(question_type, 1 + len(draft.wrong), rng)
                 options, letter = lettered(draft.answer, draft.wrong, position, rng)
             records.append(finish(draft, context, view_set, question_type, number, options, letter))
-    return sorted(records, key=lambda record: record.view_set_id)
+    return records
 
 
 def compose_warmup(context: SceneContext, seed: int) -> list[QARecord]:

@@ -5,39 +5,36 @@
     OUT/official/*.json                  the published train and test layouts
     OUT/README.md, OUT/report.json       dataset card; counts, and the scenes that failed with their reasons
 
-Two rounds over the scenes: the first annotates and learns over all of them what names give away, the second asks. Each
-scene is made by one worker from (seed, scene id, what was learned), so the bytes do not depend on the number of
-workers, and a run that was interrupted goes on where it stopped.
+`rounds` goes over the scenes three times. Each scene is made by one worker from (seed, scene id, what was learned),
+so the bytes depend neither on the number of workers nor on the backend, and a run that was interrupted goes on where
+it stopped.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-from tqdm import tqdm
-
+from qa_generation import cache_files
 from qa_generation.dataset_card import write_card
-from qa_generation.errors import InputError
+from qa_generation.errors import InputError, OutputError
 from qa_generation.generation_config import GenerationConfig
 from qa_generation.image_store import check_name
-from qa_generation.make_scene import SceneJob, make_scene, survey_scene
-from qa_generation.name_priors import MIN_SCENES, Learner
+from qa_generation.make_scene import SceneJob
 from qa_generation.official import benchmark_file_name, write_benchmark_json, write_training_json
-from qa_generation.readers.base import SceneReader, options_of
+from qa_generation.readers.base import SceneReader
 from qa_generation.records import QARecord
+from qa_generation.rounds import Backend, Rounds, Runner, settled_with
 from qa_generation.shards import read_shard, shard_fingerprint, shard_path
 from qa_generation.splits import TRAIN, WARMUP, assign_splits
 from qa_generation.workers import run_all
 
-Result = TypeVar("Result")
 DEFAULT_SPLITS: Mapping[str, float] = {"test": 0.2}
 
 
@@ -49,11 +46,15 @@ class Report:
         scenes: split -> ids of the scenes in it that were made.
         failures: scene id -> why it gave nothing.
         questions: split -> question type -> number of records.
+        blind: per type, how well the question alone told the answer before and after pruning, and what was left out.
+        waiting: what other shards have to do before this one can go on; then nothing else is told yet.
     """
 
     scenes: Mapping[str, Sequence[str]]
     failures: Mapping[str, str] = field(default_factory=dict)
     questions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    blind: Mapping[str, Any] = field(default_factory=dict)
+    waiting: str = ""
 
     @property
     def records(self) -> int:
@@ -72,6 +73,7 @@ class Report:
             "scenes": {split: len(ids) for split, ids in sorted(self.scenes.items())},
             "failures": [{"scene": scene, "reason": reason} for scene, reason in sorted(self.failures.items())],
             "questions": {split: dict(sorted(by_type.items())) for split, by_type in sorted(self.questions.items())},
+            "blind": self.blind,
         }
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
@@ -88,6 +90,8 @@ def generate_dataset(
     limit: int | None = None,
     overwrite: bool = False,
     progress: bool = False,
+    shard: tuple[int, int] = (1, 1),
+    backend: Backend | None = None,
 ) -> Report:
     """Makes the dataset ``out`` from all scenes of ``reader`` and tells what was made.
 
@@ -102,68 +106,53 @@ def generate_dataset(
         limit: only the first so many scenes.
         overwrite: make all shards anew and drop those of other settings or scenes.
         progress: show a bar on a terminal.
+        shard: (i, n) works on every n-th scene only, for jobs side by side that share ``out``; each does as many rounds
+            as the others' progress allows and says in the report what it waits for.
+        backend: runs the scenes instead of worker processes here, e.g. `ray_backend.run_all`.
 
     Raises:
         InputError: no scenes, or ``out`` holds shards of other settings or scenes. A scene that fails does not raise:
             it is in the report.
+        OutputError: ``out`` cannot be written; what was written stays and the next run goes on from it.
     """
     config = config or GenerationConfig()
     scene_ids = sorted(reader.scene_ids())[:limit]
     if not scene_ids:
         raise InputError(f"{reader.root}: no scenes found, expected at least one in the {reader.dataset} layout")
     assigned = assign_splits(scene_ids, splits, seed)
-    fingerprint = config.fingerprint(seed, options_of(reader))
-    _prepare(out, assigned, fingerprint, overwrite)
-
     job = SceneJob(reader, out, cache_dir or out / ".cache", config, seed, assigned)
-    failures: dict[str, str] = {}
-    if any(_made_with(out, scene_id, job) is None for scene_id in scene_ids):
-        if config.name_balance and len(scene_ids) >= MIN_SCENES:
-            learner = Learner()
-            failures = _each(partial(survey_scene, job), scene_ids, workers, "annotate", progress, learner.add)
-            job = replace(job, names=learner.learned())
-        # scenes that joined later change what is learned, and then the others are made anew
-        todo = [s for s in scene_ids if s not in failures and _made_with(out, s, job) != job.fingerprint]
-        failures |= _each(partial(make_scene, job), todo, workers, "questions", progress)
-    return _finish(out, assigned, failures, config)
+    number, of = shard
+    if not 1 <= number <= of:
+        raise InputError(f"--shard {number}/{of} is no part of {of}, expected 1/{of} to {of}/{of}")
+    if overwrite and of > 1:
+        raise InputError("--overwrite and --shard cannot go together: one job would remove what another has made")
+    mine = scene_ids[number - 1 :: of]
+    try:
+        _prepare(job, overwrite)
+        rounds = Rounds(job, scene_ids, mine, Runner(backend or partial(run_all, workers=workers), progress))
+        if not _complete(job, scene_ids):
+            rounds.go()
+        if rounds.waiting:
+            return Report({}, rounds.failures, waiting=rounds.waiting)
+        return _finish(rounds.job, rounds.failures)
+    except OSError as error:
+        raise OutputError.of(Path(error.filename or out), error) from error
 
 
-def _each(
-    function: Callable[[str], Result],
-    scene_ids: Sequence[str],
-    workers: int,
-    title: str,
-    progress: bool,
-    take: Callable[[Result], object] = lambda result: None,
-) -> dict[str, str]:
-    """Gives every result to ``take``, shows a bar, and tells why the others failed."""
-    failures: dict[str, str] = {}
-    # disable=None hides the bar where stderr is no terminal
-    with tqdm(total=len(scene_ids), desc=title, unit="scene", disable=None if progress else True) as bar:
-        for outcome in run_all(function, scene_ids, workers):
-            if outcome.result is None:
-                failures[outcome.item] = outcome.reason
-                bar.write(f"scene {outcome.item} skipped: {outcome.reason}", file=sys.stderr)
-            else:
-                take(outcome.result)
-            bar.update()
-    return failures
+def _complete(job: SceneJob, scene_ids: Sequence[str]) -> bool:
+    """Whether all shards are there, made with these settings and with one another."""
+    found = {settled_with(job, scene_id) for scene_id in scene_ids}
+    return len(found) == 1 and None not in found
 
 
-def _made_with(out: Path, scene_id: str, job: SceneJob) -> str | None:
-    """Fingerprint of the scene's complete shards, None where one is missing."""
-    split = job.assigned[scene_id]
-    wanted = [split, WARMUP] if split == TRAIN and job.config.warmup else [split]
-    found = {shard_fingerprint(shard_path(out, name, scene_id)) for name in wanted}
-    return found.pop() if len(found) == 1 else None
-
-
-def _prepare(out: Path, assigned: Mapping[str, str], fingerprint: str, overwrite: bool) -> None:
+def _prepare(job: SceneJob, overwrite: bool) -> None:
     """Makes sure that ``out`` holds only shards of these settings and scenes, each in its split."""
+    out, assigned, fingerprint = job.out, job.assigned, job.settings
     for scene_id in assigned:
         check_name("scene id", scene_id)
     if overwrite:
-        shutil.rmtree(out / "data", ignore_errors=True)
+        for folder in (out / "data", job.cache_dir / "pools", job.cache_dir / "surveys"):
+            shutil.rmtree(folder, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     for path in sorted((out / "data").glob("*/*.parquet")):
         split, scene_id = path.parent.name, path.stem
@@ -181,8 +170,9 @@ def _prepare(out: Path, assigned: Mapping[str, str], fingerprint: str, overwrite
             path.replace(target)
 
 
-def _finish(out: Path, assigned: Mapping[str, str], failures: Mapping[str, str], config: GenerationConfig) -> Report:
+def _finish(job: SceneJob, failures: Mapping[str, str]) -> Report:
     """Writes what depends on all shards: official JSON, dataset card, report."""
+    out, assigned, config = job.out, job.assigned, job.config
     scenes: dict[str, list[str]] = {TRAIN: [], **{split: [] for split in assigned.values()}}
     for scene_id, split in assigned.items():
         if scene_id not in failures:
@@ -190,7 +180,10 @@ def _finish(out: Path, assigned: Mapping[str, str], failures: Mapping[str, str],
     if config.warmup:
         scenes[WARMUP] = list(scenes[TRAIN])
     questions = {split: _count(out, split, ids) for split, ids in scenes.items()}
-    report = Report({k: v for k, v in scenes.items() if k != WARMUP}, failures, questions)
+    made = next((s for s in assigned if s not in failures), None)
+    plan_id = (settled_with(job, made) or "").rpartition(".")[2] if made else ""
+    blind = cache_files.read_summary(job.cache_dir, plan_id)
+    report = Report({k: v for k, v in scenes.items() if k != WARMUP}, failures, questions, blind or {})
 
     official = out / "official"
     shutil.rmtree(official, ignore_errors=True)

@@ -7,11 +7,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from qa_generation.blind.config import BlindConfig
 from qa_generation.errors import InputError
 from qa_generation.prompts import QUESTION_TYPES
 from qa_generation.sampling import SamplingConfig
@@ -62,6 +64,8 @@ class GenerationConfig:
         occlusion_window: a target is preferred when its combined occlusion is in here in some frame of the set.
         name_balance: leave out questions whose names alone give the answer away, learned over all scenes (from 8 on).
         least_per_type: share of the quota that is asked in spite of that where too few others are left.
+        oversample: questions made for each one wanted, of which those are left out that give themselves away.
+        blind: how that is found out; None keeps all.
         warmup: auxiliary single-view questions per type and training scene; 0 makes none.
         visibility_max_side: longer side of the pixel grid that visibility is counted on.
     """
@@ -78,6 +82,8 @@ class GenerationConfig:
     occlusion_window: tuple[float, float] = (0.1, 0.9)
     name_balance: bool = True
     least_per_type: float = 0.25
+    oversample: float = 2.5
+    blind: BlindConfig | None = field(default_factory=BlindConfig)
     warmup: int = 0
     visibility_max_side: int = 640
 
@@ -91,10 +97,16 @@ class GenerationConfig:
                 raise InputError(f"quotas: {name!r} is unknown, expected one of {', '.join(QUESTION_TYPES)}")
         if min([self.per_type, self.warmup, *self.quotas.values()]) < 0:
             raise InputError("per_type, warmup and quotas must not be negative")
+        if not 1.0 <= self.oversample <= 20.0:
+            raise InputError(f"oversample is {self.oversample}, expected 1 to 20")
         if not 0.0 <= self.localization_negatives <= 1.0:
             raise InputError(f"localization_negatives is {self.localization_negatives}, expected a share in 0..1")
         if len(self.coord_size) != 2 or min(self.coord_size) < 16:
             raise InputError(f"coord_size is {list(self.coord_size)}, expected [width, height] of at least 16 pixels")
+
+    def pool_quota(self, question_type: str) -> int:
+        """Questions per scene of this type before any is left out."""
+        return ceil(self.quota(question_type) * (self.oversample if self.blind else 1.0))
 
     def quota(self, question_type: str) -> int:
         """Questions per scene of this type."""
@@ -107,6 +119,9 @@ class GenerationConfig:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+_NESTED: dict[str, type] = {"sampling": SamplingConfig, "blind": BlindConfig}
+
+
 def load_config(path: Path) -> GenerationConfig:
     """Settings from a YAML file; raises ``InputError`` naming the file and any unknown key."""
     try:
@@ -115,11 +130,14 @@ def load_config(path: Path) -> GenerationConfig:
         raise InputError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: found {type(content).__name__}, expected a mapping of settings")
-    sampling = content.pop("sampling", None)
+    nested = {key: content.pop(key) for key in _NESTED if key in content}
     values = _checked(path, content, GenerationConfig)
-    if sampling is not None:
-        values["sampling"] = SamplingConfig(**_checked(path, sampling, SamplingConfig))
     try:
+        for key, value in nested.items():
+            # `blind: null` switches the pruning off
+            values[key] = (
+                None if value is None and key == "blind" else _NESTED[key](**_checked(path, value, _NESTED[key]))
+            )
         return GenerationConfig(**values)
     except (TypeError, InputError) as error:
         raise InputError(f"{path}: {error}") from error

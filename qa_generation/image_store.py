@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from PIL import Image
 
-from qa_generation.errors import SceneError
+from qa_generation.errors import OutputError, SceneError
 from qa_generation.readers.checks import check_image
 from qa_generation.scene import View
 
@@ -29,6 +30,7 @@ def store_image(view: View, path: Path) -> None:
 
     Raises:
         SceneError: the picture is missing, unreadable, not of the announced size or too large.
+        OutputError: it cannot be written.
     """
     where = f"{view.image.path}: view {view.view_id}"
     try:
@@ -42,7 +44,17 @@ def store_image(view: View, path: Path) -> None:
         with Image.open(io.BytesIO(content)) as image:
             image.convert("RGB").save(encoded, "JPEG", quality=JPEG_QUALITY, subsampling=0)
         content = encoded.getvalue()
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError.of(path, error) from error
+
+
+def keep_only(root: Path, folder: Path, used: Collection[str]) -> None:
+    """Removes the pictures in ``folder`` that are not among ``used``, paths relative to ``root``."""
+    for path in folder.glob("*.jpg"):
+        if path.relative_to(root).as_posix() not in used:
+            path.unlink()

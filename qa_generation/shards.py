@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from qa_generation.errors import OutputError
 from qa_generation.records import QARecord, to_table
 
 _KEY = b"spatialvlm.fingerprint"
@@ -19,12 +21,21 @@ def shard_path(out: Path, split: str, scene_id: str) -> Path:
 
 
 def write_shard(path: Path, records: Iterable[QARecord], fingerprint: str) -> None:
-    """Writes all records; the name appears only when the file is complete."""
+    """Writes all records; the name appears only when the file is complete.
+
+    Raises:
+        OutputError: the folder cannot be written or is full.
+    """
     table = to_table(records).replace_schema_metadata({_KEY: fingerprint.encode()})
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    pq.write_table(table, partial, compression="zstd")
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, partial, compression="zstd")
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise OutputError.of(path, error) from error
 
 
 def shard_fingerprint(path: Path) -> str | None:

@@ -18,8 +18,9 @@ from qa_generation.errors import InputError, SceneError
 from qa_generation.overlap import SurfaceSamples, overlap_percent, sample_instances, seen_voxels
 from qa_generation.pixel_spans import runs_of
 from qa_generation.raycast import NEAR_M, RayCaster, Region, pixel_rays, ray_origin, scale_intrinsics, view_rays
-from qa_generation.scene import Scene, View
+from qa_generation.scene import Scene, SceneKind, View
 from qa_generation.scene_checks import check_scene
+from qa_generation.scene_settings import SETTINGS
 from qa_generation.silhouettes import silhouette_counts
 from qa_generation.visibility_table import VisibilityTable
 
@@ -58,9 +59,10 @@ class VisibilityConfig:
             )
 
     @classmethod
-    def outdoor(cls) -> VisibilityConfig:
-        """Settings for driving scenes: 20 cm voxels and tolerance."""
-        return cls(voxel_m=0.2, depth_tolerance_m=0.2)
+    def for_kind(cls, kind: SceneKind, max_side: int = 640) -> VisibilityConfig:
+        """Settings for rooms or for streets (`scene_settings`)."""
+        settings = SETTINGS[kind]
+        return cls(max_side=max_side, voxel_m=settings.voxel_m, depth_tolerance_m=settings.depth_tolerance_m)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qa_generation.errors import InputError
+from qa_generation.errors import OutputError
 from qa_generation.scene import Scene
 from qa_generation.visibility import VisibilityConfig, annotate
 from qa_generation.visibility_table import VisibilityTable
@@ -28,7 +28,7 @@ def load_or_annotate(scene: Scene, cache_dir: Path, config: VisibilityConfig | N
 
     Raises:
         SceneError: the scene cannot be annotated.
-        InputError: ``cache_dir`` cannot be written.
+        OutputError: ``cache_dir`` cannot be written.
     """
     config = config or VisibilityConfig()
     path = cache_path(scene, cache_dir, config)
@@ -42,7 +42,7 @@ def load_or_annotate(scene: Scene, cache_dir: Path, config: VisibilityConfig | N
         cache_dir.mkdir(parents=True, exist_ok=True)
         table.save(path)
     except OSError as error:
-        raise InputError(f"visibility cache {cache_dir} cannot be written: {error}") from error
+        raise OutputError.of(path, error) from error
     return table
 
 

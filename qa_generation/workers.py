@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Generic, TypeVar
 
-from qa_generation.errors import InputError
+from qa_generation.errors import InputError, OutputError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,11 +30,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome(Generic[Item, Result]):
-    """What became of one item: a result, or the reason why there is none."""
+    """What became of one item: a result, or the reason why there is none; ``fatal`` ones concern all items."""
 
     item: Item
     result: Result | None = None
     reason: str = ""
+    fatal: bool = False
 
 
 def run_all(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Outcome[Item, Result]]:
@@ -45,14 +46,17 @@ def run_all(function: Callable[[Item], Result], items: Iterable[Item], workers: 
     """
     if workers <= 0:
         for item in items:
-            yield _attempt(function, item)
+            yield attempt(function, item)
         return
     yield from _Pool(function, items, workers).outcomes()
 
 
-def _attempt(function: Callable[[Item], Result], item: Item) -> Outcome[Item, Result]:
+def attempt(function: Callable[[Item], Result], item: Item) -> Outcome[Item, Result]:
+    """What the function makes of the item, or why it does not."""
     try:
         return Outcome(item, function(item))
+    except OutputError as error:
+        return Outcome(item, reason=str(error), fatal=True)
     except InputError as error:
         return Outcome(item, reason=str(error))
     except MemoryError:
@@ -77,7 +81,7 @@ def _serve(connection: Connection, function: Callable[[Item], Result]) -> None:
             item = connection.recv()
         except EOFError:
             return
-        connection.send(_attempt(function, item))
+        connection.send(attempt(function, item))
         release_memory()
 
 
