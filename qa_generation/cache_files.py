@@ -12,41 +12,41 @@ from qa_generation.errors import OutputError
 from qa_generation.name_priors import Survey
 
 
-def write_survey(cache_dir: Path, scene_id: str, settings: str, survey: Survey) -> None:
+def write_survey(state_dir: Path, scene_id: str, settings: str, survey: Survey) -> None:
     """Keeps the survey of a scene made with these settings."""
-    _write(cache_dir / "surveys" / f"{scene_id}.json", {"settings": settings, **asdict(survey)})
+    _write(state_dir / "surveys" / f"{scene_id}.json", {"settings": settings, **asdict(survey)})
 
 
-def read_survey(cache_dir: Path, scene_id: str, settings: str) -> Survey | None:
+def read_survey(state_dir: Path, scene_id: str, settings: str) -> Survey | None:
     """The survey of a scene; None where there is none of these settings."""
-    content = _read(cache_dir / "surveys" / f"{scene_id}.json", settings)
+    content = _read(state_dir / "surveys" / f"{scene_id}.json", settings)
     return Survey(content["pairs"], content["counts"]) if content and {"pairs", "counts"} <= set(content) else None
 
 
-def write_failure(cache_dir: Path, scene_id: str, settings: str, reason: str) -> None:
+def write_failure(state_dir: Path, scene_id: str, settings: str, reason: str) -> None:
     """Notes why a scene gave nothing, for runs that work on other scenes."""
-    _write(cache_dir / "failures" / f"{scene_id}.json", {"settings": settings, "reason": reason})
+    _write(state_dir / "failures" / f"{scene_id}.json", {"settings": settings, "reason": reason})
 
 
-def read_failure(cache_dir: Path, scene_id: str, settings: str) -> str | None:
+def read_failure(state_dir: Path, scene_id: str, settings: str) -> str | None:
     """Why a scene gave nothing; None where that is not known."""
-    content = _read(cache_dir / "failures" / f"{scene_id}.json", settings)
+    content = _read(state_dir / "failures" / f"{scene_id}.json", settings)
     return str(content["reason"]) if content and "reason" in content else None
 
 
-def forget_failure(cache_dir: Path, scene_id: str) -> None:
+def forget_failure(state_dir: Path, scene_id: str) -> None:
     """Takes the note back, before the scene is tried again."""
-    (cache_dir / "failures" / f"{scene_id}.json").unlink(missing_ok=True)
+    (state_dir / "failures" / f"{scene_id}.json").unlink(missing_ok=True)
 
 
-def write_summary(cache_dir: Path, plan_id: str, summary: Mapping[str, Any]) -> None:
+def write_summary(state_dir: Path, plan_id: str, summary: Mapping[str, Any]) -> None:
     """Keeps what a blind plan found and left out."""
-    _write(cache_dir / "blind_plan.json", {"settings": plan_id, "summary": summary})
+    _write(state_dir / "blind_plan.json", {"settings": plan_id, "summary": summary})
 
 
-def read_summary(cache_dir: Path, plan_id: str) -> Mapping[str, Any] | None:
+def read_summary(state_dir: Path, plan_id: str) -> Mapping[str, Any] | None:
     """What the plan of that id found; None where it is not known."""
-    content = _read(cache_dir / "blind_plan.json", plan_id)
+    content = _read(state_dir / "blind_plan.json", plan_id)
     return content["summary"] if content and "summary" in content else None
 
 

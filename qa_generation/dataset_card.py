@@ -116,7 +116,7 @@ def front_matter(paths: Mapping[str, str], statistics: Statistics, kind: str) ->
     if kind == "webdataset":
         from qa_generation.pack_formats import sample_features
 
-        features = sample_features()._to_yaml_list()
+        features = sample_features(max(size for _, size in statistics.views))._to_yaml_list()
         block["dataset_info"] = [{"config_name": each["config_name"], "features": features} for each in configs]
     return block
 

@@ -151,7 +151,7 @@ def _prepare(job: SceneJob, overwrite: bool) -> None:
     for scene_id in assigned:
         check_name("scene id", scene_id)
     if overwrite:
-        for folder in (out / "data", job.cache_dir / "pools", job.cache_dir / "surveys"):
+        for folder in (out / "data", job.state_dir / "pools", job.state_dir / "surveys"):
             shutil.rmtree(folder, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     for path in sorted((out / "data").glob("*/*.parquet")):
@@ -182,7 +182,7 @@ def _finish(job: SceneJob, failures: Mapping[str, str]) -> Report:
     questions = {split: _count(out, split, ids) for split, ids in scenes.items()}
     made = next((s for s in assigned if s not in failures), None)
     plan_id = (settled_with(job, made) or "").rpartition(".")[2] if made else ""
-    blind = cache_files.read_summary(job.cache_dir, plan_id)
+    blind = cache_files.read_summary(job.state_dir, plan_id)
     report = Report({k: v for k, v in scenes.items() if k != WARMUP}, failures, questions, blind or {})
 
     official = out / "official"

@@ -49,6 +49,11 @@ class SceneJob:
     plan_id: str = "plain"
 
     @property
+    def state_dir(self) -> Path:
+        """Where this dataset's rounds leave what the next needs; tables of ``cache_dir`` may serve other datasets."""
+        return self.out / ".cache"
+
+    @property
     def settings(self) -> str:
         """Identifies settings, seed and the reader's options."""
         return self.config.fingerprint(self.seed, options_of(self.reader))
@@ -65,7 +70,7 @@ class SceneJob:
 
     def pool_path(self, scene_id: str) -> Path:
         """Where the questions wait that may still be left out."""
-        return self.cache_dir / "pools" / f"{scene_id}.parquet"
+        return self.state_dir / "pools" / f"{scene_id}.parquet"
 
 
 def survey_scene(job: SceneJob, scene_id: str) -> Survey:
@@ -75,7 +80,7 @@ def survey_scene(job: SceneJob, scene_id: str) -> Survey:
         SceneError: it cannot be read or annotated.
     """
     found = survey(_context(job, job.reader.read(scene_id)))
-    cache_files.write_survey(job.cache_dir, scene_id, job.settings, found)
+    cache_files.write_survey(job.state_dir, scene_id, job.settings, found)
     return found
 
 

@@ -16,6 +16,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -214,7 +215,7 @@ def _pack_split(groups: Iterator[Group], target: Path, split: str, config: PackC
             writer, filled = open_writer(config.container, target / "data" / name), 0
             total.kept += writer.exists
             total.files += 1
-        _written(target, lambda w=writer, g=group: w.add(g.rows, g.images))
+        _written(target, partial(writer.add, group.rows, group.images))
         total.records += group.rows.num_rows
         filled += sum(path.stat().st_size for path in group.images)
         if filled >= config.shard_size:

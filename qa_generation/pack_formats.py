@@ -18,7 +18,6 @@ from qa_generation.records import SCHEMA
 # a row group is what a streaming reader holds at once
 ROWS_PER_GROUP = 100
 BYTES_PER_GROUP = 64_000_000
-MAX_VIEWS = 5
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -172,12 +171,12 @@ def _read(path: Path) -> bytes:
         raise InputError(f"{path}: picture cannot be read ({error.strerror})") from error
 
 
-def sample_features() -> Any:
+def sample_features(max_views: int) -> Any:
     """The `datasets.Features` of WebDataset samples; they must be told, since the first samples do not show all."""
     from datasets import Features, Image, List
 
     names = [name for name in SCHEMA.names if name not in SHARED]
     questions = Features.from_arrow_schema(pa.schema([SCHEMA.field(name) for name in names]))
     shared = Features.from_arrow_schema(pa.schema([SCHEMA.field(name) for name in SHARED]))
-    pictures = {f"{number}.jpg": Image() for number in range(1, MAX_VIEWS + 1)}
+    pictures = {f"{number}.jpg": Image() for number in range(1, max_views + 1)}
     return Features({"json": {**shared, "questions": List(dict(questions))}, **pictures})

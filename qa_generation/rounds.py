@@ -95,7 +95,7 @@ class Rounds:
     def go(self) -> None:
         """Does as many rounds as can be done."""
         for scene_id in self.mine:
-            cache_files.forget_failure(self.job.cache_dir, scene_id)
+            cache_files.forget_failure(self.job.state_dir, scene_id)
         if self._survey() and self._pool():
             self._settle()
 
@@ -104,7 +104,7 @@ class Rounds:
 
     def _failed(self, scene_id: str, reason: str) -> None:
         self.failures[scene_id] = reason
-        cache_files.write_failure(self.job.cache_dir, scene_id, self.job.settings, reason)
+        cache_files.write_failure(self.job.state_dir, scene_id, self.job.settings, reason)
 
     def _alive(self, scene_ids: Sequence[str]) -> list[str]:
         return [scene_id for scene_id in scene_ids if scene_id not in self.failures]
@@ -114,7 +114,7 @@ class Rounds:
         missing = []
         for scene_id in self._alive(scene_ids):
             if not done(scene_id):
-                reason = cache_files.read_failure(self.job.cache_dir, scene_id, self.job.settings)
+                reason = cache_files.read_failure(self.job.state_dir, scene_id, self.job.settings)
                 if reason is None:
                     missing.append(scene_id)
                 else:
@@ -131,7 +131,7 @@ class Rounds:
             return True
 
         def done(scene_id: str) -> bool:
-            return cache_files.read_survey(job.cache_dir, scene_id, job.settings) is not None
+            return cache_files.read_survey(job.state_dir, scene_id, job.settings) is not None
 
         self._each(survey_scene, [s for s in self.mine if not done(s)], "annotate")
         if not self._others_done(done, self.scene_ids, "annotation"):
@@ -142,7 +142,7 @@ class Rounds:
     def _learned(self) -> NamePriors | None:
         learner = Learner()
         for scene_id in self._alive(self.scene_ids):
-            survey = cache_files.read_survey(self.job.cache_dir, scene_id, self.job.settings)
+            survey = cache_files.read_survey(self.job.state_dir, scene_id, self.job.settings)
             if survey is not None:
                 learner.add(survey)
         return learner.learned()
@@ -164,7 +164,7 @@ class Rounds:
             from qa_generation.blind.plan import fit_plan
 
             plan = fit_plan(records, self.job.config.blind, self.job.seed)
-            cache_files.write_summary(self.job.cache_dir, self.job.plan_id, plan.summary())
+            cache_files.write_summary(self.job.state_dir, self.job.plan_id, plan.summary())
             self.job = replace(self.job, plan=plan)
         return True
 

@@ -14,13 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from qa_generation.levels import OCC_LEVELS, OVERLAP_LEVELS, TRUNC_LEVELS
 from qa_generation.prompts import FAMILIES, QUESTION_TYPES, WARMUP_TYPES
 from qa_generation.question_files import QuestionFile, batches, question_files
 
 LEVELS: dict[str, tuple[str, ...]] = {
-    "occ_level": ("low", "medium", "high", "extreme"),
-    "trunc_level": ("low", "medium", "high", "extreme"),
-    "overlap_level": ("low", "medium", "high"),
+    "occ_level": OCC_LEVELS,
+    "trunc_level": TRUNC_LEVELS,
+    "overlap_level": OVERLAP_LEVELS[::-1],
     "vis_level": ("Fully Visible", "Partially Visible"),
     "gt_scenario": ("Full Coverage", "Partial Coverage"),
 }

@@ -23,8 +23,9 @@ CELLS = 48  # per side of the carved cube
 MASK_SIDE = 320
 # a cell stays in spite of this share of the views that have it outside their mask: single masks are wrong at times
 TOLERATED_MISSES = 0.1
-# a sample is seen up to this angle between its normal and the line to the camera
-MAX_ANGLE_DEG = 80.0
+# a sample is seen up to this angle between its normal and the line to the camera; as it is a matter of taste whether a
+# surface at a grazing angle is shown, answers must hold for all of these
+MAX_ANGLES_DEG = (60.0, 72.0, 84.0)
 # steps, in cells, along the line to the camera; the first ones are skipped, the sample's own surface is there
 STEP_CELLS, FIRST_STEP_CELLS = 0.75, 2.0
 
@@ -36,39 +37,44 @@ class Hull:
     Attributes:
         points, normals: positions and outward unit normals, world.
         area: what each sample stands for, in the capture's own unit squared.
-        visible: which view sees which sample.
-        inside_mask: which sample that faces a view without hindrance, and lies in its picture, is in its mask.
+        cosine: of the angle between normal and the line to the camera; -1 where the view does not see the sample at any
+            angle: it is outside the picture or the mask, or the hull stands before it.
         inside_frame: which sample projects into the picture.
+        silhouette_iou: how well the hull's outline matches each mask, 0-1.
         occupied: the carved grid; ``origin`` and ``cell`` place it in the world.
     """
 
     points: Float64[np.ndarray, "samples 3"]
     normals: Float64[np.ndarray, "samples 3"]
     area: Float64[np.ndarray, " samples"]
-    visible: Bool[np.ndarray, "views samples"]
+    cosine: Float64[np.ndarray, "views samples"]
     inside_frame: Bool[np.ndarray, "views samples"]
     silhouette_iou: Float64[np.ndarray, " views"]
     occupied: Bool[np.ndarray, "cells cells cells"]
     origin: Float64[np.ndarray, "3"]
     cell: float
 
-    @cached_property
-    def shown_share(self) -> Float64[np.ndarray, " views"]:
-        """Share of the area seen by any view that each view shows, 0-1."""
-        everything = self.area[self.visible.any(axis=0)].sum()
-        return (self.visible @ self.area) / max(everything, 1e-12)
+    def visible(self, max_angle_deg: float) -> Bool[np.ndarray, "views samples"]:
+        """Which view shows which sample at no more than this angle."""
+        return self.cosine >= np.cos(np.radians(max_angle_deg))
 
     @cached_property
-    def shared_area(self) -> Float64[np.ndarray, "views views"]:
-        """Area that both views see."""
-        return (self.visible * self.area) @ self.visible.T.astype(np.float64)
+    def shared_area(self) -> Float64[np.ndarray, "angles views views"]:
+        """Area that both views show, for each of ``MAX_ANGLES_DEG``; on the diagonal what a view shows at all."""
+        visible = np.stack([self.visible(angle) for angle in MAX_ANGLES_DEG]).astype(np.float64)
+        return (visible * self.area) @ visible.transpose(0, 2, 1)
+
+    @cached_property
+    def shown_area(self) -> Float64[np.ndarray, "angles views"]:
+        """Area that each view shows, for each of ``MAX_ANGLES_DEG``."""
+        return np.diagonal(self.shared_area, axis1=1, axis2=2)
 
     @cached_property
     def overlap(self) -> Float64[np.ndarray, "views views"]:
-        """Area seen by both views over area seen by either, 0-1; a view that sees nothing overlaps with none."""
-        own = np.diag(self.shared_area)
-        either = own[:, None] + own[None] - self.shared_area
-        return self.shared_area / np.maximum(either, 1e-12)
+        """Area shown by both views over area shown by either, 0-1, at the middle angle."""
+        shared = self.shared_area[len(MAX_ANGLES_DEG) // 2]
+        either = np.diag(shared)[:, None] + np.diag(shared)[None] - shared
+        return shared / np.maximum(either, 1e-12)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,19 +196,20 @@ def _seen(
     normals: Float64[np.ndarray, "samples 3"],
     area: Float64[np.ndarray, " samples"],
 ) -> Hull:
-    least = np.cos(np.radians(MAX_ANGLE_DEG))
-    visible = np.zeros((len(silhouettes), len(points)), dtype=bool)
-    framed = np.zeros_like(visible)
+    least = np.cos(np.radians(max(MAX_ANGLES_DEG)))
+    cosine = np.full((len(silhouettes), len(points)), -1.0)
+    framed = np.zeros(cosine.shape, dtype=bool)
     iou = np.zeros(len(silhouettes))
     for index, silhouette in enumerate(silhouettes):
         line = capture.views[index].camera_center - points
         line /= np.linalg.norm(line, axis=1, keepdims=True)
-        inside, masked = silhouette.look_up(points)
-        framed[index] = inside
-        facing = np.flatnonzero(masked & ((normals * line).sum(axis=1) > least))
-        visible[index, facing] = ~_hidden(occupied, (points[facing] - origin) / cell, line[facing])
+        facing: np.ndarray = (normals * line).sum(axis=1)
+        framed[index], masked = silhouette.look_up(points)
+        asked = np.flatnonzero(masked & (facing >= least))
+        clear = asked[~_hidden(occupied, (points[asked] - origin) / cell, line[asked])]
+        cosine[index, clear] = facing[clear]
         iou[index] = _silhouette_iou(silhouette, origin + (np.argwhere(occupied) + 0.5) * cell, cell)
-    return Hull(points, normals, area, visible, framed, iou, occupied, origin, cell)
+    return Hull(points, normals, area, cosine, framed, iou, occupied, origin, cell)
 
 
 def _hidden(
