@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +29,7 @@ from qa_generation.pack_formats import ShardWriter, open_writer
 from qa_generation.question_files import QuestionFile, question_files
 from qa_generation.seeding import generator
 
-Container = Literal["parquet", "webdataset"]
+CONTAINERS = ("parquet", "webdataset")
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _MARK = "pack.json"
 
@@ -47,14 +46,14 @@ class PackConfig:
     """
 
     shard_size: int = 500_000_000
-    container: Container = "parquet"
+    container: str = "parquet"
     mix: int = 32
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.shard_size < 1:
             raise InputError(f"shard size is {self.shard_size} bytes, expected at least 1")
-        if self.container not in ("parquet", "webdataset"):
+        if self.container not in CONTAINERS:
             raise InputError(f"format is {self.container!r}, expected parquet or webdataset")
         if self.mix < 1:
             raise InputError(f"mix is {self.mix} scenes, expected at least 1")
