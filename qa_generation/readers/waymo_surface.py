@@ -17,9 +17,12 @@ from qa_generation.readers.waymo_lidar import Scan
 from qa_generation.scene import OrientedBox
 
 # neighbours whose ranges differ by more than this many times their distance from each other are two surfaces: on one
-# surface it would mean a view along it at less than four degrees
+# surface it would mean a view along it at less than four degrees ...
 MAX_SLOPE = 14.0
 MAX_STEP_M = 2.0
+# ... unless it goes straight on from the pixel before, as the road far ahead does
+STRAIGHT_COS = 0.99
+MAX_STRAIGHT_STEP_M = 15.0
 # what varies less than this is one surface however near it is
 MIN_STEP_M = 0.05
 # a second return this near the first one tells nothing more
@@ -45,11 +48,9 @@ def scan_surface(
     pieces: list[Surface] = []
     for scan in scans:
         first, *others = [_keep(scan, image, world_from_vehicle, boxes) for image in scan.ranges_m]
-        triangles = _join(scan, first)
-        pieces.append(_placed(scan, first, triangles, world_from_vehicle))
-        # a pixel inside one surface has six triangles around it; any other gets its plate
-        around = np.bincount(triangles.reshape(-1), minlength=first.size).reshape(first.shape)
-        pieces.append(_plates(scan, np.where(around < 6, first, 0), world_from_vehicle))
+        joined, alone = _join(scan, first)
+        pieces.append(Surface(_moved(joined.vertices, world_from_vehicle), joined.triangles))
+        pieces.append(_plates(scan, np.where(alone, first, 0), world_from_vehicle))
         for image in others:
             news = np.abs(image - scan.ranges_m[0]) > SAME_RETURN_M
             pieces.append(_plates(scan, np.where(news, image, 0), world_from_vehicle))
@@ -80,49 +81,61 @@ def _keep(
     return kept
 
 
-def _join(scan: Scan, ranges_m: Float32[np.ndarray, "rows columns"]) -> Int64[np.ndarray, "triangles 3"]:
-    """Triangles between neighbouring pixels of one surface; corners are numbered row by row. Columns go around."""
+def _join(
+    scan: Scan, ranges_m: Float32[np.ndarray, "rows columns"]
+) -> tuple[Surface, Bool[np.ndarray, "rows columns"]]:
+    """Triangles between neighbouring pixels of one surface, in the car's frame, and the pixels that need a plate.
+
+    Those are pixels without a triangle, and both sides of an edge: between them one could look through.
+    """
     height, width = ranges_m.shape
+    rows, columns = np.nonzero(ranges_m > 0)
+    points = np.full((height, width, 3), np.nan)
+    points[rows, columns] = scan.points(rows, columns, ranges_m[rows, columns])
+    around = (scan.column_step * np.cos(scan.inclination))[:, None]
+    # columns go all around the car: the last one is beside the first
+    across, across_cut = _same_surface(ranges_m, points, around, axis=1)
+    down, down_cut = _same_surface(ranges_m, points, np.abs(np.diff(scan.inclination, append=np.nan))[:, None], axis=0)
+    upper = across & down
+    lower = np.roll(across, -1, axis=0) & np.roll(down, -1, axis=1)
+    lower[-1] = False
     number = np.arange(height * width).reshape(height, width)
-    right, right_number = np.roll(ranges_m, -1, axis=1), np.roll(number, -1, axis=1)
-    across_angle = np.broadcast_to(scan.column_step * np.cos(scan.inclination)[:, None], ranges_m.shape)
-    across = _same_surface(ranges_m, right, across_angle)
-    down_angle = np.broadcast_to(np.abs(np.diff(scan.inclination))[:, None], (height - 1, width))
-    down = _same_surface(ranges_m[:-1], ranges_m[1:], down_angle)
-    right_down = np.roll(down, -1, axis=1)
-    upper, lower = across[:-1] & down, across[1:] & right_down
-    top, top_right = number[:-1], right_number[:-1]
-    bottom, bottom_right = number[1:], right_number[1:]
+    right, bottom = np.roll(number, -1, axis=1), np.roll(number, -1, axis=0)
+    bottom_right = np.roll(bottom, -1, axis=1)
     # both triangles of a cell share the way from its top right to its bottom left
-    return np.concatenate(
+    triangles = np.concatenate(
         [
-            np.stack([top[upper], bottom[upper], top_right[upper]], axis=1),
-            np.stack([top_right[lower], bottom[lower], bottom_right[lower]], axis=1),
+            np.stack([number[upper], bottom[upper], right[upper]], axis=1),
+            np.stack([right[lower], bottom[lower], bottom_right[lower]], axis=1),
         ]
     )
+    used, compact = np.unique(triangles, return_inverse=True)
+    alone = across_cut | np.roll(across_cut, 1, axis=1) | down_cut | np.roll(down_cut, 1, axis=0)
+    alone.reshape(-1)[np.setdiff1d(number, used)] = True
+    return Surface(points.reshape(-1, 3)[used], compact.reshape(-1, 3)), alone & (ranges_m > 0)
 
 
 def _same_surface(
-    first_m: Float32[np.ndarray, "rows columns"],
-    second_m: Float32[np.ndarray, "rows columns"],
-    angle: Float64[np.ndarray, "rows columns"],
-) -> Bool[np.ndarray, "rows columns"]:
-    nearer = np.minimum(first_m, second_m)
-    step = np.clip(MAX_SLOPE * angle * nearer, MIN_STEP_M, MAX_STEP_M)
-    return (nearer > 0) & (np.abs(first_m - second_m) <= step)
-
-
-def _placed(
-    scan: Scan,
     ranges_m: Float32[np.ndarray, "rows columns"],
-    triangles: Int64[np.ndarray, "triangles 3"],
-    world_from_vehicle: Float64[np.ndarray, "4 4"],
-) -> Surface:
-    """Triangles between pixels as surface, without the pixels that none uses."""
-    used, compact = np.unique(triangles, return_inverse=True)
-    rows, columns = np.divmod(used, ranges_m.shape[1])
-    points = scan.points(rows, columns, ranges_m[rows, columns])
-    return Surface(_moved(points, world_from_vehicle), compact.reshape(-1, 3))
+    points: Float64[np.ndarray, "rows columns 3"],
+    angle: Float64[np.ndarray, "rows one"],
+    axis: int,
+) -> tuple[Bool[np.ndarray, "rows columns"], Bool[np.ndarray, "rows columns"]]:
+    """For each pixel and the next one along an axis: whether both are of one surface, and whether there is an edge.
+
+    ``angle`` is what lies between them, radians. Pixels without a return have neither.
+    """
+    after_m = np.roll(ranges_m, -1, axis=axis)
+    nearer, step = np.minimum(ranges_m, after_m), np.abs(ranges_m - after_m)
+    way = np.roll(points, -1, axis=axis) - points
+    way /= np.maximum(np.linalg.norm(way, axis=2, keepdims=True), 1e-9)
+    goes_on = np.einsum("rci,rci->rc", way, np.roll(way, -1, axis=axis)) >= STRAIGHT_COS  # False where one is missing
+    straight = (goes_on | np.roll(goes_on, 1, axis=axis)) & (step <= MAX_STRAIGHT_STEP_M)
+    both = nearer > 0
+    if axis == 0:
+        both[-1] = False
+    same = both & (straight | (step <= np.clip(MAX_SLOPE * angle * nearer, MIN_STEP_M, MAX_STEP_M)))
+    return same, both & ~same
 
 
 def _plates(

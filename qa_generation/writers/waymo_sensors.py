@@ -207,7 +207,7 @@ def _cameras(width: int) -> tuple[CameraModel, ...]:
 def _lasers(top: tuple[int, int], side: tuple[int, int]) -> tuple[LaserModel, ...]:
     # the top laser's beams lie closer together near the horizon
     share = (np.arange(top[0]) + 0.5) / top[0]
-    beams = tuple((-17.6 + 20.0 * (0.35 * share + 0.65 * np.sqrt(share))).tolist())
+    beams = tuple((-17.6 + 20.0 * share**0.85).tolist())
     down = (-90.0, 30.0)
     return (
         LaserModel(1, "TOP", top, (min(beams), max(beams)), (1.43, 0.0, 2.184), 148.0, 75.0, beams),
