@@ -1,0 +1,50 @@
+"""What the readers with a camera of its own for every picture have in common: choosing frames, and their views."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qa_generation.errors import SceneError
+from qa_generation.readers.captures import choose_stride
+from qa_generation.readers.checks import check_file
+from qa_generation.scene import View
+
+
+@dataclass(frozen=True, eq=False)
+class PosedViews:
+    """The usable views of a capture, ``total`` frames it could choose from, and remarks on what was left out."""
+
+    path: Path
+    total: int
+    views: tuple[View, ...]
+    notes: tuple[str, ...] = ()
+
+
+def thin(numbers: Sequence[int], wanted: int | None) -> list[int]:
+    """Of rising frame numbers those that are ``wanted`` or more apart, from the first on.
+
+    Without a wish every 10th, or all where there are at most 300. Distances count in the original video, so that a
+    list which holds every 10th frame already is not thinned again.
+    """
+    stride = choose_stride(len(numbers), wanted)
+    chosen: list[int] = []
+    for number in numbers:
+        if not chosen or number - chosen[-1] >= stride:
+            chosen.append(number)
+    return chosen
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """The JSON object in a file; raises ``SceneError`` when it is missing or holds anything else."""
+    check_file(path, what)
+    try:
+        data = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:  # ValueError covers broken JSON and broken UTF-8
+        raise SceneError(f"{path}: is not valid JSON ({error})") from error
+    if not isinstance(data, dict):
+        raise SceneError(f"{path}: holds {type(data).__name__}, expected a JSON object with {what}")
+    return data
