@@ -161,7 +161,7 @@ class Rounds:
         self.job = replace(self.job, plan_id=self._plan_id(scene_ids))
         if self._unsettled():
             # scikit-learn is heavy to import and not needed where all is settled
-            from qa_generation.blind.plan import fit_plan
+            from qa_generation.blind.fit import fit_plan
 
             plan = fit_plan(records, self.job.config.blind, self.job.seed)
             cache_files.write_summary(self.job.state_dir, self.job.plan_id, plan.summary())
