@@ -10,6 +10,7 @@ from qa_generation.browser.charts import Bars, bars_svg, histogram_svg
 from qa_generation.statistics import BIAS_BINS, LEVEL_TITLES, LEVELS, Statistics
 
 VALUE_BINS = 40
+UNITS = {"obj_distance_occ_na": "metres", "obj_obj_distance_occ_na": "metres", "obj_size_occ_na": "centimetres"}
 TOP = 8
 
 
@@ -90,17 +91,20 @@ def _texts(statistics: Statistics) -> tuple[str, Bars]:
 
 
 def _values(statistics: Statistics) -> dict[str, tuple[str, str]]:
-    """One histogram per numeric type, from the least to the greatest value."""
+    """One histogram per numeric type, from the least to the greatest value; every count has a bin of its own."""
     found = {}
     for question_type in statistics.types:
         values = {value: count for (t, value), count in statistics.values.items() if t == question_type}
         if not values:
             continue
-        low, high = min(values), max(values)
-        bins = [0] * (int(high - low) + 1 if question_type == "obj_count_occ_na" else VALUE_BINS)
+        low, high, number = min(values), max(values), VALUE_BINS
+        if question_type == "obj_count_occ_na":
+            low, high, number = low - 0.5, high + 0.5, round(high - low) + 1
+        bins = [0] * number
         for value, count in values.items():
-            bins[min(int((value - low) / ((high - low) or 1) * len(bins)), len(bins) - 1)] += count
-        title = f"Answers of {question_type}"
+            bins[min(int((value - low) / ((high - low) or 1) * number), number - 1)] += count
+        unit = UNITS.get(question_type, "")
+        title = f"Answers of {question_type}" + (f", {unit}" if unit else "")
         found[f"values_{question_type}"] = (title, histogram_svg(title, bins, low, high))
     return found
 

@@ -17,7 +17,7 @@ ROLES = ("target", "reference", "distractor", "elsewhere")
 
 
 def entry(shown: Shown, pictures: Mapping[str, tuple[str, float]]) -> dict[str, Any]:
-    """What the page needs of one record; ``pictures`` gives (thumbnail, width / height) of the images that are there."""
+    """What the page needs of one record; ``pictures`` gives (thumbnail, width / height) of the images at hand."""
     record = shown.record
     marks = evidence_of(record)
     labels = {mark["id"]: {"role": mark["role"], "label": mark["label"]} for mark in marks}
@@ -70,7 +70,7 @@ def _frame(
 
 
 def evidence_of(record: QARecord) -> list[dict[str, Any]]:
-    """The record's evidence with boxes as [left, top, width, height] in percent; entries of another form are left out."""
+    """The record's evidence, boxes as [left, top, width, height] in percent; entries of another form are left out."""
     try:
         stored = json.loads(record.evidence)
     except ValueError:
@@ -110,6 +110,8 @@ def points_of(record: QARecord) -> list[dict[str, Any]]:
     for letter, text, right in texts:
         if match := _POINT.search(text):
             # a pixel's coordinates name its centre
-            x, y = ((int(n) + 0.5) * 100 / max(side, 1) for n, side in zip(match.groups(), record.coord_size, strict=True))
+            x, y = (
+                (int(n) + 0.5) * 100 / max(side, 1) for n, side in zip(match.groups(), record.coord_size, strict=True)
+            )
             points.append({"letter": letter, "x": round(x, 2), "y": round(y, 2), "right": right})
     return points

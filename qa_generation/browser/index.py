@@ -38,9 +38,10 @@ class Index:
             values = self._values[name]
             self._codes[name].append(values.setdefault(value, len(values)))
 
-    def content(self, per_file: int, scenes: Mapping[str, int]) -> dict[str, Any]:
-        """What the page loads first; ``scenes`` gives the number of each scene's file."""
+    def content(self, per_file: int, scenes: Mapping[str, int], total: int) -> dict[str, Any]:
+        """What the page loads first; ``scenes`` gives the number of each scene's file, ``total`` records of the set."""
         return {
+            "total": total,
             "perFile": per_file,
             "ids": self.ids,
             "bias": [None if score < 0 else score for score in self.bias],

@@ -5,8 +5,6 @@ For looking only; the numbers beside the lines are the record's own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import Float64
 
@@ -72,37 +70,40 @@ def longest_side(box: OrientedBox) -> Segment:
     return np.stack([corner - half[axis], corner + half[axis]])
 
 
-def drawn(segment: Segment, view: View) -> list[float] | None:
-    """[x0, y0, x1, y1] of the part inside the picture in percent, not cut by what hides it; None where none is."""
+def drawn(segment: Segment, view: View) -> dict[str, list] | None:
+    """The part inside the picture, whether or not something hides it; None where none is.
+
+    ``at`` is [x0, y0, x1, y1] in percent, ``ends`` tells which of its ends are the segment's own.
+    """
     ends = segment @ view.world_to_camera[:3, :3].T + view.world_to_camera[:3, 3]
-    low, high = 0.0, 1.0
-    start, along = ends[0, 2], ends[1, 2] - ends[0, 2]
-    if start <= NEAR_M and start + along <= NEAR_M:
+    depth_m = ends[:, 2]
+    if (depth_m <= NEAR_M).all():
         return None
-    if start <= NEAR_M:
-        low = (NEAR_M - start) / along
-    elif start + along <= NEAR_M:
-        high = (NEAR_M - start) / along
-    ends = np.stack([ends[0] + share * (ends[1] - ends[0]) for share in (low, high)])
-    pixels = ends @ view.intrinsics.T
+    cut = ends.copy()
+    for here, other in ((0, 1), (1, 0)):
+        if depth_m[here] <= NEAR_M:
+            share = (NEAR_M - depth_m[here]) / (depth_m[other] - depth_m[here])
+            cut[here] = ends[here] + share * (ends[other] - ends[here])
+    pixels = cut @ view.intrinsics.T
     flat = (pixels[:, :2] / pixels[:, 2:] + 0.5) * 100 / np.array(view.size)
-    return clipped(flat)
+    part = clipped(flat)
+    if part is None:
+        return None
+    low, high = part
+    at = [round(float(n), 2) for share in part for n in flat[0] + share * (flat[1] - flat[0])]
+    return {"at": at, "ends": [bool(low == 0 and depth_m[0] > NEAR_M), bool(high == 1 and depth_m[1] > NEAR_M)]}
 
 
-def clipped(ends: Float64[np.ndarray, "2 2"]) -> list[float] | None:
-    """The part of a line within 0..100 in both directions (Liang and Barsky 1984); None where it passes by."""
+def clipped(ends: Float64[np.ndarray, "2 2"]) -> tuple[float, float] | None:
+    """Which part of a line, as shares of it, lies within 0..100 both ways (Liang and Barsky 1984); None for no part."""
     start, along = ends[0], ends[1] - ends[0]
     low, high = 0.0, 1.0
     for axis in range(2):
         for edge, sign in ((0.0, -1.0), (100.0, 1.0)):
-            speed, room = sign * along[axis], sign * (edge - start[axis])
+            speed, room = float(sign * along[axis]), float(sign * (edge - start[axis]))
             if abs(speed) < 1e-12:
                 if room < 0:
                     return None
                 continue
-            share = room / speed
-            low, high = (max(low, share), high) if speed < 0 else (low, min(high, share))
-    if low > high:
-        return None
-    points: Sequence[np.ndarray] = (start + low * along, start + high * along)
-    return [round(float(n), 2) for point in points for n in point]
+            low, high = (max(low, room / speed), high) if speed < 0 else (low, min(high, room / speed))
+    return (low, high) if low <= high else None

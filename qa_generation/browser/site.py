@@ -106,7 +106,7 @@ def write_browser(
             _script(out / "data" / f"records-{piece:05d}.js", "records", piece, entries)
     scenes, failures = _write_marks(out, reader, wanted, config.workers, progress) if reader else ({}, {})
     _script(out / "data" / "questions.js", "questions", index.questions)
-    _script(out / "data" / "index.js", "index", index.content(RECORDS_PER_FILE, scenes))
+    _script(out / "data" / "index.js", "index", index.content(RECORDS_PER_FILE, scenes, statistics.records))
     _write_pages(out, dataset.resolve().name, statistics, len(index))
     return BrowseReport(
         out / "index.html", len(index), statistics.records, len(thumbnails.made), thumbnails.missing, failures

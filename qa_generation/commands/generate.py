@@ -75,7 +75,7 @@ def generate(
         typer.echo(f"this part is done as far as it can be; waiting for {report.waiting}: run it again afterwards")
         return
     if preview and report.records:
-        from qa_generation.preview import write_preview
+        from qa_generation.browser.site import write_preview
 
         write_preview(out, seed=seed)
     _print_report(report, out, preview and report.records > 0)

@@ -155,8 +155,9 @@ const browser = (() => {
     cards.replaceChildren(...shown.map(r => drawing.card(r, marks.get(r.scene), address({ id: r.id }), single >= 0)));
     byId("empty").hidden = shown.length > 0;
     byId("back").hidden = single < 0;
-    const all = data.ids.length.toLocaleString("en");
-    byId("count").textContent = `${order.length.toLocaleString("en")} of ${all} records shown here fit`;
+    const count = number => number.toLocaleString("en");
+    const rest = data.ids.length < data.total ? `, chosen out of ${count(data.total)}` : "";
+    byId("count").textContent = `${count(order.length)} of ${count(data.ids.length)} records${rest}`;
     byId("where").textContent = single >= 0
       ? (place >= 0 ? `record ${place + 1} of ${order.length}` : "not among the filtered records")
       : `page ${page} of ${pages}`;

@@ -43,11 +43,13 @@ const drawing = (() => {
     return [svg, drawn];
   }
 
+  // a line along what was measured; a ring where one of its ends is in the picture
   function length(picture, svg, line, label) {
-    const [x1, y1, x2, y2] = line;
+    const [x1, y1, x2, y2] = line.at;
     svg.append(shape("line", { x1, y1, x2, y2 }));
-    if (Math.hypot(x2 - x1, y2 - y1) < 3) picture.append(put(make("div", "ring"), { left: x2, top: y2 }));
-    const left = Math.min(Math.max((x1 + x2) / 2, 12), 88), top = Math.max((y1 + y2) / 2, 12);
+    if (line.ends[0]) picture.append(put(make("div", "ring"), { left: x1, top: y1 }));
+    if (line.ends[1]) picture.append(put(make("div", "ring"), { left: x2, top: y2 }));
+    const left = Math.min(Math.max((x1 + x2) / 2, 12), 88), top = Math.min(Math.max((y1 + y2) / 2, 8), 92);
     picture.append(put(make("div", "length", label), { left, top }));
   }
 
