@@ -1,0 +1,58 @@
+"""From ratings of options to probabilities, right answers, and the chance with which a question is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from qa_generation.blind.option_table import OptionTable
+
+# what ratings are multiplied by; 0 says that they mean nothing
+SCALES = np.concatenate([[0.0], np.geomspace(0.05, 3.0, 24)])
+
+
+def probabilities(
+    table: OptionTable, ratings: Float[np.ndarray, " rows"], scale: float = 1.0
+) -> Float[np.ndarray, " rows"]:
+    """The prior of each option times exp(rating), made to add up to 1 over the options of each question."""
+    grid = table.grid(np.log(table.prior) + scale * ratings, fill=-np.inf)
+    grid = np.exp(grid - grid.max(axis=1, keepdims=True))
+    return table.rows(grid / grid.sum(axis=1, keepdims=True))
+
+
+def best_scale(table: OptionTable, ratings: Float[np.ndarray, " rows"]) -> float:
+    """The factor on out-of-fold ratings that makes their probabilities honest: the one of least log loss."""
+    losses = [-np.log(probabilities(table, ratings, s)[table.truth] + 1e-12).mean() for s in SCALES]
+    return float(SCALES[int(np.argmin(losses))])
+
+
+def right(table: OptionTable, probability: Float[np.ndarray, " rows"]) -> Float[np.ndarray, " records"]:
+    """1 where the likeliest option is true, a share of 1 where several are equally likely."""
+    grid = table.grid(np.round(probability, 6), fill=-np.inf)
+    best = grid == grid.max(axis=1, keepdims=True)
+    true = table.grid(table.truth.astype(np.float64), fill=0.0)
+    return (best * true).sum(axis=1) / best.sum(axis=1)
+
+
+def of_truth(table: OptionTable, values: Float[np.ndarray, " rows"]) -> Float[np.ndarray, " records"]:
+    """The value of each question's true option; 0 where none is marked true."""
+    return np.bincount(table.record, weights=values * table.truth, minlength=table.shape[0])
+
+
+def keep_probability(
+    table: OptionTable, probability: Float[np.ndarray, " rows"], level: float, strength: float
+) -> Float[np.ndarray, " records"]:
+    """With what chance to keep each question so that its text no longer tells which option is true.
+
+    Rejection sampling: with r = probability / prior of the options, keeping a question with chance
+    min(1, t / r of its truth) leaves options with r >= t equally likely beside their prior. t is the smallest r at
+    level 0, which evens out all options; a higher level is the quantile of r under the prior, which loses less.
+    """
+    ratio = table.grid(probability / table.prior, fill=np.inf)
+    prior = table.grid(table.prior, fill=0.0)
+    order = np.argsort(ratio, axis=1, kind="stable")
+    reached = np.take_along_axis(prior, order, axis=1).cumsum(axis=1)
+    at = np.take_along_axis(order, np.argmax(reached > level, axis=1)[:, None], axis=1)
+    threshold = np.take_along_axis(ratio, at, axis=1)[:, 0]
+    truth = of_truth(table, probability / table.prior)
+    return np.minimum(1.0, threshold / np.maximum(truth, 1e-12)) ** strength

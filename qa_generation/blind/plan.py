@@ -1,0 +1,172 @@
+"""The plan of what to leave out: stages fitted on a sample of all scenes, then applied to the records of each scene."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from threadpoolctl import threadpool_limits
+
+from qa_generation.blind.answer_table import Answers, Bins, answer_table, best_guesses
+from qa_generation.blind.choices import keep_probability, of_truth, probabilities
+from qa_generation.blind.fold_models import FoldModels
+from qa_generation.blind.folds import fold_of
+from qa_generation.blind.option_table import OptionTable, option_table
+from qa_generation.errors import InputError
+from qa_generation.prompts import CHOICE_TYPES
+from qa_generation.records import QARecord
+from qa_generation.seeding import stable_int
+
+TOO_FREQUENT, TOLD_BY_TEXT = "category too frequent", "told by its text"
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One round of leaving out.
+
+    Attributes:
+        category_keep: category -> with what chance its questions are kept before they are judged; 1 where not named.
+        models: judge what then is left; None where nothing was to be learned.
+        scale: honest factor on their ratings.
+        prunes: whether this stage leaves out what its models judge; the last one only tells the bias.
+    """
+
+    category_keep: Mapping[str, float]
+    models: FoldModels | None
+    scale: float
+    prunes: bool
+
+
+@dataclass(frozen=True, eq=False)
+class TypePlan:
+    """The stages of one question type.
+
+    Attributes:
+        stages: in order; none where the type is left as it is.
+        summary: what was found and left out, JSON-able.
+        level: how far up in the ratios of options the keep chance reaches, see `choices.keep_probability`.
+        bins, prior, answers: of number and point types: where answers part, their shares, and answers to learn
+            guesses from.
+    """
+
+    stages: tuple[Stage, ...]
+    summary: Mapping[str, Any]
+    level: float = 0.0
+    bins: Bins | None = None
+    prior: Float[np.ndarray, " bins"] | None = None
+    answers: Answers | None = None
+
+    def table(self, records: Sequence[QARecord]) -> OptionTable:
+        """The records as this plan's models read them."""
+        if self.bins is None or self.prior is None:
+            return option_table(records)
+        return answer_table(records, self.bins, self.prior)
+
+    def bias(self, table: OptionTable, probability: Float[np.ndarray, " rows"], records: Sequence[QARecord]) -> Any:
+        """How likely a blind reader finds each answer; for numbers and points the score of its best guess."""
+        if self.answers is None or self.bins is None:
+            return of_truth(table, probability)
+        guess = best_guesses(table.grid(probability), self.answers, self.bins.index(self.answers))
+        return Answers.of(records).score(guess)
+
+
+@dataclass(frozen=True, eq=False)
+class BlindPlan:
+    """What to leave out of every scene. Picklable, so that it can be sent to worker processes.
+
+    Attributes:
+        types: question type -> its stages.
+        seed: of the coins and of the folds.
+        folds: groups of scenes.
+        strength: exponent of the keep chance.
+    """
+
+    types: Mapping[str, TypePlan] = field(default_factory=dict)
+    seed: int = 0
+    folds: int = 5
+    strength: float = 1.0
+
+    def keep(self, records: Sequence[QARecord]) -> tuple[list[QARecord], Counter[str]]:
+        """The records of one scene that stay, in the given order and with ``bias_score`` set, and why others do not.
+
+        The counter's keys are ``"<question type>: <reason>"``. A record's fate depends on the plan, its scene and its
+        own content only, never on the other records.
+
+        Raises:
+            InputError: records of more than one scene.
+        """
+        scenes = {record.scene_name for record in records}
+        if len(scenes) > 1:
+            raise InputError(f"records of {len(scenes)} scenes were given at once, expected those of one scene")
+        by_type: dict[str, list[int]] = defaultdict(list)
+        for index, record in enumerate(records):
+            by_type[record.question_type].append(index)
+        kept: dict[int, QARecord] = {}
+        reasons: Counter[str] = Counter()
+        with threadpool_limits(limits=1):
+            for question_type, indices in by_type.items():
+                group = [records[index] for index in indices]
+                plan = self.types.get(question_type)
+                if plan is None or not plan.stages:
+                    kept.update(zip(indices, group, strict=True))
+                    continue
+                bias, dropped = judge(plan, group, self.seed, self.folds, self.strength)
+                reasons.update(f"{question_type}: {reason}" for reason in dropped if reason)
+                for index, record, value, reason in zip(indices, group, bias, dropped, strict=True):
+                    if not reason:
+                        kept[index] = replace(record, bias_score=round(float(value), 4))
+        return [kept[index] for index in sorted(kept)], reasons
+
+    def summary(self) -> dict[str, Any]:
+        """Blind accuracy before and after and what was left out of the sample, per type; JSON-able."""
+        return {"seed": self.seed, "types": {name: dict(plan.summary) for name, plan in sorted(self.types.items())}}
+
+
+def judge(
+    plan: TypePlan, records: Sequence[QARecord], seed: int, folds: int, strength: float
+) -> tuple[Float[np.ndarray, " records"], list[str]]:
+    """Bias of every record of one type and one scene, and why it is left out: empty for those that stay."""
+    dropped = [""] * len(records)
+    bias = np.zeros(len(records))
+    fold = fold_of(records[0].scene_name, seed, folds)
+    for number, stage in enumerate(plan.stages):
+        alive = [i for i, reason in enumerate(dropped) if not reason]
+        share = np.array([stage.category_keep.get(records[i].target_category, 1.0) for i in alive])
+        for i, stays in zip(alive, coins(seed, [records[i] for i in alive], f"category {number}") < share, strict=True):
+            if not stays:
+                dropped[i] = TOO_FREQUENT
+        alive = [i for i in alive if not dropped[i]]
+        if not alive or stage.models is None:
+            continue
+        left = [records[i] for i in alive]
+        table = plan.table(left)
+        rating = stage.models.ratings(table, np.full(len(left), fold))
+        probability = probabilities(table, rating, stage.scale)
+        bias[alive] = plan.bias(table, probability, left)
+        if stage.prunes:
+            keep = keep_probability(table, probability, plan.level, strength)
+            for i, stays in zip(alive, stays_by_coin(seed, left, number, keep), strict=True):
+                if not stays:
+                    dropped[i] = TOLD_BY_TEXT
+    return bias, dropped
+
+
+def stays_by_coin(
+    seed: int, records: Sequence[QARecord], stage: int, keep: Float[np.ndarray, " records"]
+) -> Bool[np.ndarray, " records"]:
+    """Whether each record passes a stage that keeps it with this chance."""
+    return coins(seed, records, f"stage {stage}") < keep
+
+
+def coins(seed: int, records: Sequence[QARecord], purpose: str) -> Float[np.ndarray, " records"]:
+    """A number in [0, 1) per record that depends on its id only."""
+    return np.array([stable_int(seed, "blind", record.id, purpose) / 2.0**128 for record in records])
+
+
+def is_choice(question_type: str) -> bool:
+    """Whether a type has options."""
+    return question_type in CHOICE_TYPES
