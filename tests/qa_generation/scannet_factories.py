@@ -19,9 +19,9 @@ NAME = "scene0000_00"
 SIZE = (160, 120)
 
 
-def rendered_room(views: int = 6) -> SyntheticScene:
+def rendered_room(views: int = 6, size: tuple[int, int] = SIZE) -> SyntheticScene:
     """The toy room with exact depth; every instance has a colour of its own."""
-    scene = furnished_room(views=views, size=SIZE)
+    scene = furnished_room(views=views, size=size)
     caster = o3d.t.geometry.RaycastingScene()
     caster.add_triangles(o3d.core.Tensor(scene.mesh.vertices), o3d.core.Tensor(scene.mesh.triangles.astype(np.uint32)))
     rendered = [_render(caster, scene, number) for number in range(views)]
