@@ -16,7 +16,7 @@ from qa_generation.generation_config import GenerationConfig
 from qa_generation.licences import notice_of
 from qa_generation.prompts import CHOICE_TYPES, FAMILIES
 from qa_generation.splits import WARMUP
-from qa_generation.statistics import LEVEL_TITLES, LEVELS, Statistics, family_of, gather
+from qa_generation.statistics import LEVEL_TITLES, LEVELS, Statistics, family_of, gather, type_rank
 
 if TYPE_CHECKING:
     from qa_generation.generate import Report
@@ -32,14 +32,14 @@ def write_card(out: Path, report: Report, config: GenerationConfig, *, blind: Ma
         out: the set; its shards are read once, column by column.
         report: scenes that failed.
         config: settings the card tells about.
-        blind: the blind audit as it will stand in ``report.json``; read from there where left out.
+        blind: what ``report.json`` will tell of the blind pruning; the report's own by default.
     """
     statistics = gather(out) if list((out / "data").glob("*/*.parquet")) else Statistics()
     filled = [split for split in report.questions if sum(report.questions[split].values())]
     paths = {split: f"data/{split}/*.parquet" for split in filled}
     scenes = {split: len(ids) for split, ids in report.scenes.items()}
-    stored = blind if blind is not None else _stored_blind(out)
-    _write(out, statistics, paths, scenes, _tally(report.failures), config, stored, "generated")
+    told = report.blind if blind is None else blind
+    _write(out, statistics, paths, scenes, _tally(report.failures), config, told, "generated")
 
 
 def write_packed_card(source: Path, target: Path, container: str, splits: Sequence[str]) -> None:
@@ -88,7 +88,6 @@ def _write(
         category_rows=_category_rows(statistics),
         answer_rows=_answer_rows(statistics),
         blind_rows=blind_rows(blind),
-        pruned=(blind or {}).get("pruned"),
         failures=failures,
         shown=SHOWN_FAILURES,
         sources=[(name, notice_of(name)) for name in sorted(statistics.sources)],
@@ -197,7 +196,7 @@ def _answer_rows(statistics: Statistics) -> list[tuple[str, str]]:
         numbers = sorted((value, n) for (t, value), n in statistics.values.items() if t == question_type)
         if numbers:
             low, middle, high = (_quantile(numbers, share) for share in (0.05, 0.5, 0.95))
-            parts.append(f"5 % below {low:g}, half below {middle:g}, 95 % below {high:g}")
+            parts.append(f"5 % up to {low:g}, half up to {middle:g}, 95 % up to {high:g}")
         if parts:
             rows.append((question_type, "; ".join(parts)))
     return rows
@@ -227,17 +226,13 @@ def _stored_blind(out: Path) -> Mapping[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def blind_rows(blind: Mapping[str, Any] | None) -> list[tuple[str, list[str]]]:
-    """(type, [chance, before, after]) in percent from ``{"before": {type: {...}}, "after": {...}}``."""
-    if not blind:
-        return []
-    before, after = blind.get("before") or {}, blind.get("after") or {}
+def blind_rows(blind: Mapping[str, Any] | None) -> list[tuple[str, str, list[str]]]:
+    """(type, metric, [guesser, before, after, share kept] in percent) of the pruning that ``report.json`` tells of."""
     rows = []
-    for question_type in sorted({*before, *after}):
-        entries = [side.get(question_type) or {} for side in (before, after)]
-        chance = next((entry["chance"] for entry in entries if "chance" in entry), None)
-        scores = [entry.get("accuracy", entry.get("score")) for entry in entries]
-        rows.append(
-            (question_type, [f"{100 * n:.1f}" if isinstance(n, int | float) else "" for n in (chance, *scores)])
-        )
+    for question_type, found in sorted(((blind or {}).get("types") or {}).items(), key=lambda item: type_rank(item[0])):
+        if "before" not in found:
+            continue  # too few records to learn from
+        kept = found["kept"] / max(found["records"], 1)
+        numbers = (found["baseline"], found["before"], found["after"], kept)
+        rows.append((question_type, str(found["metric"]), [f"{100 * number:.1f}" for number in numbers]))
     return rows

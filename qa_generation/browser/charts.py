@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from html import escape
 
 # calm, told apart by lightness too, so that they work without colour
-PALETTE = ("#1c7ed6", "#74c0fc", "#f59f00", "#e8590c", "#868e96", "#2b8a3e", "#9775fa", "#e64980")
+PALETTE = (
+    *("#1c7ed6", "#74c0fc", "#f59f00", "#e8590c", "#868e96", "#2b8a3e"),
+    *("#9775fa", "#e64980", "#0ca678", "#a9e34b", "#5c3b1e", "#ffd8a8"),
+)
 _STYLE = """
 .t{font:600 14px system-ui,sans-serif;fill:var(--ink,#22262b)}.l{font:12px system-ui,sans-serif;fill:var(--ink,#22262b)}
 .s{font:11px system-ui,sans-serif;fill:var(--soft,#6d747c)}.g{stroke:var(--line,#e2dfd6);stroke-width:1}
