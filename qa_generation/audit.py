@@ -1,8 +1,8 @@
 """Works out every answer of a dataset a second time, from the words of its records and the geometry of its scenes.
 
-The path is apart from the generator's: nothing of `visibility`, its cached tables or `tasks` is used. Views are looked at
-with jittered rays between the pixel centres (`oracle.sight`), names, directions and lengths are worked out by code of
-their own. A record *agrees*, *disagrees*, or is *borderline*: its answer hangs on a threshold that lies within the
+The path is apart from the generator's: nothing of `visibility`, its cached tables or `tasks` is used. Views are looked
+at with jittered rays between the pixel centres (`oracle.sight`), names, directions and lengths are worked out by code
+of their own. A record *agrees*, *disagrees*, or is *borderline*: its answer hangs on a threshold that lies within the
 sampling tolerance of what is counted, so that a grid of the same density in another place might say otherwise.
 """
 

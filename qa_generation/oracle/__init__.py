@@ -1,1 +1,1 @@
-"""The second opinion on generated records: geometry, rules and wordings written down again, apart from the generator."""
+"""The second opinion on records: geometry, rules and wordings written down again, apart from the generator."""

@@ -79,9 +79,7 @@ def _best_frames(place: Place, category: str, frames: Sequence[str]) -> dict[str
             sum(low for visible, (low, _, _) in pixels if visible is Truth.YES),
             sum(high for visible, (_, _, high) in pixels if visible is not Truth.NO),
         )
-    return {
-        frame: every(_beats(number, area, frame, other) for other in frames if other != frame) for frame in frames
-    }
+    return {frame: every(_beats(number, area, frame, other) for other in frames if other != frame) for frame in frames}
 
 
 def _beats(
@@ -123,7 +121,9 @@ def _localization(case: Case, place: Place, scope: Scope, texts: Sequence[str]) 
     if not inside:
         case.wrong.append(f"no option is there: {case_text}")
     return [
-        Option(present.negated, "one pixel") if text == "No" else Option(here if text in inside else Truth.NO, "box edge")
+        Option(present.negated, "one pixel")
+        if text == "No"
+        else Option(here if text in inside else Truth.NO, "box edge")
         for text in texts
     ]
 

@@ -11,7 +11,7 @@ import numpy as np
 from qa_generation.oracle.numbers import UNITS
 from qa_generation.oracle.place import Place
 from qa_generation.oracle.truth import Case, Truth, truth_of
-from qa_generation.oracle.wording import Asked, WordingError, read_options
+from qa_generation.oracle.wording import Asked, WordingError, read_options, read_pair
 from qa_generation.records import QARecord
 
 # random surface points against a regular pattern of them: percentage points of overlap, see benchmarks
@@ -113,12 +113,16 @@ def check_names(case: Case, place: Place, record: QARecord, asked: Asked) -> Non
     """The columns next to the question say what its words say."""
     if record.query_frame and record.query_frame != asked.frame:
         case.wrong.append(f"query_frame is {record.query_frame}, the question speaks of {asked.frame!r}")
-    for ids, category, words in (
-        (record.target_ids, record.target_category, asked.target),
-        (record.reference_ids, record.reference_category, asked.reference),
+    words = (asked.target, asked.reference)
+    if asked.family == "obj_obj_distance_occ_na":  # of a pair either may stand first
+        words = read_pair(record.question, lambda name: bool(place.members(name)))
+        words = words if words[0] == record.target_category else (words[1], words[0])
+    for ids, category, said in (
+        (record.target_ids, record.target_category, words[0]),
+        (record.reference_ids, record.reference_category, words[1]),
     ):
-        if category and words and category != words:
-            case.wrong.append(f"the column says {category!r}, the question {words!r}")
+        if category and said and category != said:
+            case.wrong.append(f"the column says {category!r}, the question {said!r}")
         for instance in ids:
             if instance not in place.column or place.category(instance) != category:
                 case.wrong.append(f"instance {instance} is no {category} of the scene")
@@ -128,7 +132,9 @@ def check_labels(case: Case, place: Place, record: QARecord) -> None:
     """Occlusion, truncation and coverage from own areas, and the labels that go with the stored numbers."""
     if not record.target_ids:
         return
-    asked = [*record.target_ids, *record.reference_ids] if record.reference_ids else place.members(record.target_category)
+    asked = (
+        [*record.target_ids, *record.reference_ids] if record.reference_ids else place.members(record.target_category)
+    )
     hidden, cut, unsure = [], [], False
     for frame in record.frames:
         for instance in asked:
@@ -166,4 +172,8 @@ def _check_levels(case: Case, record: QARecord) -> None:
         "vis_level": "Fully Visible" if record.occlusion_avg <= 0.05 else "Partially Visible",
     }
     for name, expected in levels.items():
-        case.need(truth_of(getattr(record, name) == expected), "", f"{name} is {getattr(record, name)!r}, expected {expected!r}")
+        case.need(
+            truth_of(getattr(record, name) == expected),
+            "",
+            f"{name} is {getattr(record, name)!r}, expected {expected!r}",
+        )

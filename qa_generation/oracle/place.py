@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int32
+from jaxtyping import Float64, Int32, UInt8
 
 from qa_generation.oracle.rules import Rules, kindred
 from qa_generation.oracle.shared_surface import SurfacePoints, scatter, seen_voxels
@@ -57,7 +57,7 @@ class Place:
         self._silhouettes: dict[tuple[str, int, int], Silhouette] = {}
         self._presence: dict[tuple[str, int], Presence] = {}
         self._seats: dict[tuple[str, int], Seat] = {}
-        self._voxels: dict[str, Bool[np.ndarray, " bytes"]] = {}
+        self._voxels: dict[str, UInt8[np.ndarray, " bytes"]] = {}
 
     def view(self, view_id: str) -> View | None:
         """The view of that id, None where there is none."""
@@ -218,7 +218,7 @@ class Place:
         union = int(np.bitwise_count(a | b).sum(dtype=np.int64))
         return 100.0 * int(np.bitwise_count(a & b).sum(dtype=np.int64)) / union if union else 0.0
 
-    def _seen_voxels(self, view_id: str) -> Bool[np.ndarray, " bytes"]:
+    def _seen_voxels(self, view_id: str) -> UInt8[np.ndarray, " bytes"]:
         if view_id not in self._voxels:
             present = self.sight(view_id).counts.mean(axis=0) >= 0.5
             seen = seen_voxels(self.surface, self._cloud, present, self.lens(view_id), self.rules)

@@ -1,4 +1,4 @@
-"""Where records come from: a dataset's Parquet shards or a published JSON list, scene by scene so that memory is flat."""
+"""Where records come from: a dataset's Parquet shards or a published JSON list, scene by scene."""
 
 from __future__ import annotations
 

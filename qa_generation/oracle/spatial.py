@@ -70,9 +70,7 @@ def holds(first: Seat, direction: str, second: Seat, margin_m: float) -> Truth:
         # higher is the smaller y
         gap_m = second.low[1] - first.high[1] if sign > 0 else first.low[1] - second.high[1]
         surface_gap_m = (
-            second.surface_low[1] - first.surface_high[1]
-            if sign > 0
-            else first.surface_low[1] - second.surface_high[1]
+            second.surface_low[1] - first.surface_high[1] if sign > 0 else first.surface_low[1] - second.surface_high[1]
         )
         order = sign * (first.height_m - second.height_m)
         front_m = np.inf
@@ -80,13 +78,11 @@ def holds(first: Seat, direction: str, second: Seat, margin_m: float) -> Truth:
         k = 0 if axis == "lr" else 2
         gap_m = first.low[k] - second.high[k] if sign > 0 else second.low[k] - first.high[k]
         surface_gap_m = (
-            first.surface_low[k] - second.surface_high[k]
-            if sign > 0
-            else second.surface_low[k] - first.surface_high[k]
+            first.surface_low[k] - second.surface_high[k] if sign > 0 else second.surface_low[k] - first.surface_high[k]
         )
         front_m = min(first.low[2], second.low[2]) - NEAR_M
         if axis == "fb":
-            order = sign * (np.linalg.norm(first.center) - np.linalg.norm(second.center))
+            order = sign * float(np.linalg.norm(first.center) - np.linalg.norm(second.center))
         elif front_m > 0:
             order = sign * (first.center[0] / first.center[2] - second.center[0] / second.center[2])
         else:

@@ -47,10 +47,7 @@ def referred(
     case: Case, place: Place, category: str, at: tuple[int, int] | None, query: str, canvas: tuple[int, int]
 ) -> int | None:
     """The instance that ``table`` or ``table(217,122)`` means in the query frame; it must be visible there."""
-    if at is None:
-        reference = only(case, place, category, [query])
-    else:
-        reference = _at(case, place, category, at, query, canvas)
+    reference = only(case, place, category, [query]) if at is None else _at(case, place, category, at, query, canvas)
     if reference is not None:
         presence = place.presence(query, reference)
         case.need(presence.visible, presence.threshold, f"the reference is not visible: {presence.text}")
@@ -64,7 +61,9 @@ def _at(
     for instance in place.members(category):
         hull = place.centers(query, instance, canvas)
         if hull is not None:
-            distance[instance] = float(np.linalg.norm(np.maximum(np.maximum(hull[0] - at, np.subtract(at, hull[1])), 0)))
+            distance[instance] = float(
+                np.linalg.norm(np.maximum(np.maximum(hull[0] - at, np.subtract(at, hull[1])), 0))
+            )
     if not distance or min(distance.values()) > 0:
         near = f", the nearest is {min(distance.values()):.0f} px off" if distance else ""
         case.wrong.append(f"no {category} has its box centre at {at} in {query}{near}")

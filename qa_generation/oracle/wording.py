@@ -16,7 +16,9 @@ QUESTIONS: dict[str, str] = {
     "obj_count_occ": rf"{_COUNT} in these frames\?",
     "obj_count_occ_na": rf"{_COUNT} in these frames\? Give a whole number\.",
     "bestview_count_occ": rf"{_COUNT}, and which frame shows them best\?",
-    "obj_localization_occ": rf"Does {_FRAME} show (?:an? )?(?P<target>.+)\? If yes, where is the centre of its 2D box\?",
+    "obj_localization_occ": (
+        rf"Does {_FRAME} show (?:an? )?(?P<target>.+)\? If yes, where is the centre of its 2D box\?"
+    ),
     "obj_localization_occ_na": (
         rf"In {_FRAME}, give the pixel centre \(x,y\) of the 2D box of the (?P<target>.+); "
         r"pictures are (?P<width>\d+) pixels wide and (?P<height>\d+) high\."
@@ -25,9 +27,7 @@ QUESTIONS: dict[str, str] = {
         rf"Seen from {_FRAME}, is the (?P<target>.+?) (?P<direction>{DIRECTION}) the (?P<reference>.+)\?"
     ),
     "obj_attribute_occ": rf"Seen from {_FRAME}, which object is (?P<direction>{DIRECTION}) the (?P<reference>.+)\?",
-    "obj_spatial_occ": (
-        rf"Seen from {_FRAME}, where is the (?P<target>.+?) with respect to the (?P<reference>.+)\?"
-    ),
+    "obj_spatial_occ": (rf"Seen from {_FRAME}, where is the (?P<target>.+?) with respect to the (?P<reference>.+)\?"),
     "obj_distance_occ_na": (
         rf"How far, in metres, is the camera of {_FRAME} from the nearest point of the (?P<target>.+)\?"
     ),
