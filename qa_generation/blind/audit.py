@@ -18,7 +18,6 @@ from qa_generation.blind.answer_table import Answers, Bins, answer_table, best_g
 from qa_generation.blind.folds import even_folds
 from qa_generation.blind.option_table import option_table
 from qa_generation.blind.readers import TOGETHER, read_blindly
-from qa_generation.blind.reading import read_option
 from qa_generation.blind.report import BlindReport, TypeReport
 from qa_generation.blind.scores import clustered_mean
 from qa_generation.blind.text_features import bin_matrix, option_matrix
@@ -71,10 +70,10 @@ def _audit_choices(records: Sequence[QARecord], seed: int, folds: int) -> tuple[
     table = option_table(records)
     fold = even_folds([record.scene_name for record in records], seed, folds)
     read = read_blindly(table, option_matrix(records), fold, folds, seed)
-    right = {name: choices.right(table, probability) for name, probability in read.items()}
-    bias = np.mean([choices.of_truth(table, p) for name, p in read.items() if name != TOGETHER], axis=0)
+    right = {name: choices.right(table, found.decided(table)) for name, found in read.items()}
+    bias = choices.of_truth(table, np.mean([f.honest(table) for name, f in read.items() if name != TOGETHER], axis=0))
     chance = float((1.0 / table.counts).mean())
-    structural = float(np.mean([structural_chance(record) for record in records]))
+    structural = float(table.grid(table.prior, fill=0.0).max(axis=1).mean())
     return _report(records, "accuracy", chance, structural, right), bias
 
 
@@ -86,7 +85,7 @@ def _audit_answers(records: Sequence[QARecord], seed: int, folds: int) -> tuple[
     table = answer_table(records, bins, prior)
     fold = even_folds([record.scene_name for record in records], seed, folds)
     read = read_blindly(table, bin_matrix(records, bins.number), fold, folds, seed)
-    scores = {name: _scores(answers, index, table.grid(p), fold) for name, p in read.items()}
+    scores = {name: _scores(answers, index, table.grid(f.decided(table)), fold) for name, f in read.items()}
     constant = np.zeros(len(records))
     for number in np.unique(fold):
         test = fold == number
@@ -133,14 +132,3 @@ def _report(
         scores=scores,
         stderr=clustered_mean(per_record[best], scenes)[1],
     )
-
-
-def structural_chance(record: QARecord) -> float:
-    """What the form of the options alone gives: relation options with one pair of opposites show the axis asked for."""
-    claims = [read_option(option).claims for option in record.options]
-    if claims and all(len(claim) == 1 for claim in claims):
-        stated = {claim[0] for claim in claims}
-        opposed = [claim for claim in claims if -claim[0] in stated]
-        if opposed:
-            return 1.0 / len(opposed)
-    return 1.0 / max(len(record.options), 1)

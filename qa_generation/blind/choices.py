@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float
 
 from qa_generation.blind.option_table import OptionTable
 
 # what ratings are multiplied by; 0 says that they mean nothing
+LEAST_SCALE = 0.3
 SCALES = np.concatenate([[0.0], np.geomspace(0.05, 3.0, 24)])
 
 
@@ -24,6 +27,27 @@ def best_scale(table: OptionTable, ratings: Float[np.ndarray, " rows"]) -> float
     """The factor on out-of-fold ratings that makes their probabilities honest: the one of least log loss."""
     losses = [-np.log(probabilities(table, ratings, s)[table.truth] + 1e-12).mean() for s in SCALES]
     return float(SCALES[int(np.argmin(losses))])
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a reader says of every option: ratings beside the prior, and the factor that makes them honest."""
+
+    ratings: Float[np.ndarray, " rows"]
+    scale: float
+
+    def honest(self, table: OptionTable) -> Float[np.ndarray, " rows"]:
+        """Probabilities; the prior where the ratings mean nothing."""
+        return probabilities(table, self.ratings, self.scale)
+
+    def decided(self, table: OptionTable) -> Float[np.ndarray, " rows"]:
+        """Probabilities to choose by, which follow the ratings even where they hardly mean anything."""
+        return probabilities(table, self.ratings, max(self.scale, LEAST_SCALE))
+
+
+def reading(table: OptionTable, ratings: Float[np.ndarray, " rows"]) -> Reading:
+    """Ratings made out of fold, with their honest scale."""
+    return Reading(ratings, best_scale(table, ratings))
 
 
 def right(table: OptionTable, probability: Float[np.ndarray, " rows"]) -> Float[np.ndarray, " records"]:

@@ -24,6 +24,10 @@ from qa_generation.seeding import stable_int
 
 # how far up in the ratios of bins the keep chance reaches: bins of numbers need not be evened out to the rarest
 ANSWER_LEVEL = 0.25
+# options are evened out to the rarest that their form does not rule out
+CHOICE_LEVEL = 0.01
+# a stage that would leave too few is made milder by these factors of its strength
+MILDER = (1.0, 0.7, 0.5, 0.35, 0.25)
 # bins of answers and cells per side of the canvas, fewer than an audit's for speed
 PLAN_BINS, PLAN_SIDE = 8, 3
 
@@ -50,7 +54,7 @@ def fit_plan(sample: Sequence[QARecord], config: BlindConfig | None = None, seed
         for question_type in sorted(by_type):
             group = bounded(by_type[question_type], config.most_records, seed)
             types[question_type] = _TypeFit(group, config, seed).plan()
-    return BlindPlan(types, seed, config.folds, config.strength)
+    return BlindPlan(types, seed, config.folds)
 
 
 def bounded(records: Sequence[QARecord], most: int, seed: int) -> list[QARecord]:
@@ -89,7 +93,7 @@ class _TypeFit:
         return TypePlan(
             tuple(stages),
             self._summary(),
-            0.0 if self._is_choice else ANSWER_LEVEL,
+            CHOICE_LEVEL if self._is_choice else ANSWER_LEVEL,
             self._bins,
             self._prior,
             self._answers,
@@ -111,16 +115,18 @@ class _TypeFit:
         left = [self._records[i] for i in rows]
         table = self._table(left)
         models = fit_fold_models(table, self._fold[rows], config.folds, self._seed)
-        ratings = models.ratings(table, self._fold[rows])
-        scale = choices.best_scale(table, ratings)
-        probability = choices.probabilities(table, ratings, scale)
-        score, baseline = self._scores(table, probability, rows)
+        read = choices.reading(table, models.ratings(table, self._fold[rows]))
+        score, baseline = self._scores(table, read.decided(table), rows)
         tolerance = config.tolerance if self._is_choice else config.numeric_tolerance
-        done = last or scale == 0.0 or score - baseline <= tolerance
+        strength = config.strength
+        done = last or read.scale == 0.0 or score - baseline <= tolerance
         if not done:
-            level = 0.0 if self._is_choice else ANSWER_LEVEL
-            chance = choices.keep_probability(table, probability, level, config.strength)
-            stays = stays_by_coin(self._seed, left, number, chance)
+            level = CHOICE_LEVEL if self._is_choice else ANSWER_LEVEL
+            for strength in (config.strength * factor for factor in MILDER):
+                chance = choices.keep_probability(table, read.honest(table), level, strength)
+                stays = stays_by_coin(self._seed, left, number, chance)
+                if not self._too_few(int(stays.sum())):
+                    break
             done = self._too_few(int(stays.sum()))
         if not done:
             self._leave_out(rows, stays)
@@ -133,7 +139,7 @@ class _TypeFit:
                 "told_by_text": len(left) - int(self._alive.sum()),
             }
         )
-        return Stage(keep, models, scale, prunes=not done)
+        return Stage(keep, models, read.scale, strength, prunes=not done)
 
     def _too_few(self, number: int) -> bool:
         return number < max(self._config.least_kept * len(self._records), self._config.least_records / 3)
@@ -154,7 +160,9 @@ class _TypeFit:
     ) -> tuple[float, float]:
         """Blind score and the guesser's."""
         if self._answers is None or self._bins is None:
-            return float(choices.right(table, probability).mean()), float((1.0 / table.counts).mean())
+            return float(choices.right(table, probability).mean()), float(
+                table.grid(table.prior, fill=0.0).max(axis=1).mean()
+            )
         answers = self._answers.only(rows)
         guess = best_guesses(table.grid(probability), answers, self._bins.index(answers))
         constant = np.tile(answers.constant(), (len(rows), 1))
@@ -163,7 +171,7 @@ class _TypeFit:
     def _summary(self) -> dict[str, Any]:
         first, last = self._rounds[0], self._rounds[-1]
         return {
-            "metric": "accuracy" if self._is_choice else "MPA" if self._answers.are_points else "MRA",
+            "metric": "accuracy" if self._answers is None else "MPA" if self._answers.are_points else "MRA",
             "records": len(self._records),
             "kept": int(self._alive.sum()),
             "before": first["score"],

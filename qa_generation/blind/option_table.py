@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
+from qa_generation.blind.form import form_prior
 from qa_generation.blind.keys import key_matrix, recipes_of
 from qa_generation.blind.reading import OptionText, QuestionText, code, frame_number, read_option, read_question
 from qa_generation.records import QARecord
@@ -26,7 +27,7 @@ class OptionTable:
         keys: codes of the combinations that `keys.OPTION_KEYS` names.
         numbers: what is compared: ranks, positions, distances; missing ones are -1.
         position: 0 for option A and so on.
-        prior: probability of the option before anything is read, e.g. one over the number of options.
+        prior: probability of the option before its words are weighed, see `form.form_prior`.
         truth: whether the option is the true one.
     """
 
@@ -72,12 +73,12 @@ def option_table(records: Sequence[QARecord]) -> OptionTable:
         options = [read_option(option) for option in record.options]
         shown = [frame_number(option, record.frames) for option in record.options]
         rows = _option_rows(question, options, shown, record.coord_size)
+        prior += form_prior(options)
         for position, (codes, values) in enumerate(rows):
             for name, value in codes.items():
                 columns.setdefault(name, []).append(value)
             numbers.append(values)
             slots.append(index * most + position)
-            prior.append(1.0 / len(rows))
             truth.append(record.options[position][:1] == record.mc_answer)
     slot = np.array(slots, dtype=np.int64)
     codes64 = {name: np.array(values, dtype=np.int64).astype(np.uint64) for name, values in columns.items()}
@@ -94,7 +95,7 @@ def option_table(records: Sequence[QARecord]) -> OptionTable:
 
 def _option_rows(
     question: QuestionText, options: Sequence[OptionText], shown: Sequence[int], canvas: tuple[int, int]
-) -> list[tuple[Mapping[str, int], list[float]]]:
+) -> list[tuple[dict[str, int], list[float]]]:
     """Codes and numbers of every option of one question."""
     point = question.point
     shared = {

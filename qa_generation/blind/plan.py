@@ -32,12 +32,14 @@ class Stage:
         category_keep: category -> with what chance its questions are kept before they are judged; 1 where not named.
         models: judge what then is left; None where nothing was to be learned.
         scale: honest factor on their ratings.
+        strength: exponent of the keep chance.
         prunes: whether this stage leaves out what its models judge; the last one only tells the bias.
     """
 
     category_keep: Mapping[str, float]
     models: FoldModels | None
     scale: float
+    strength: float
     prunes: bool
 
 
@@ -82,13 +84,11 @@ class BlindPlan:
         types: question type -> its stages.
         seed: of the coins and of the folds.
         folds: groups of scenes.
-        strength: exponent of the keep chance.
     """
 
     types: Mapping[str, TypePlan] = field(default_factory=dict)
     seed: int = 0
     folds: int = 5
-    strength: float = 1.0
 
     def keep(self, records: Sequence[QARecord]) -> tuple[list[QARecord], Counter[str]]:
         """The records of one scene that stay, in the given order and with ``bias_score`` set, and why others do not.
@@ -114,7 +114,7 @@ class BlindPlan:
                 if plan is None or not plan.stages:
                     kept.update(zip(indices, group, strict=True))
                     continue
-                bias, dropped = judge(plan, group, self.seed, self.folds, self.strength)
+                bias, dropped = judge(plan, group, self.seed, self.folds)
                 reasons.update(f"{question_type}: {reason}" for reason in dropped if reason)
                 for index, record, value, reason in zip(indices, group, bias, dropped, strict=True):
                     if not reason:
@@ -127,7 +127,7 @@ class BlindPlan:
 
 
 def judge(
-    plan: TypePlan, records: Sequence[QARecord], seed: int, folds: int, strength: float
+    plan: TypePlan, records: Sequence[QARecord], seed: int, folds: int
 ) -> tuple[Float[np.ndarray, " records"], list[str]]:
     """Bias of every record of one type and one scene, and why it is left out: empty for those that stay."""
     dropped = [""] * len(records)
@@ -148,7 +148,7 @@ def judge(
         probability = probabilities(table, rating, stage.scale)
         bias[alive] = plan.bias(table, probability, left)
         if stage.prunes:
-            keep = keep_probability(table, probability, plan.level, strength)
+            keep = keep_probability(table, probability, plan.level, stage.strength)
             for i, stays in zip(alive, stays_by_coin(seed, left, number, keep), strict=True):
                 if not stays:
                     dropped[i] = TOLD_BY_TEXT

@@ -1,14 +1,14 @@
-"""The blind readers of an audit: each gives every option a probability, learned from scenes of other folds only."""
+"""The blind readers of an audit: each rates every option, learned from scenes of other folds only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from scipy.sparse import csr_matrix
 
-from qa_generation.blind.choices import best_scale, probabilities
+from qa_generation.blind.choices import Reading, reading
 from qa_generation.blind.habits import HabitSums
 from qa_generation.blind.option_features import option_features
 from qa_generation.blind.option_table import OptionTable
@@ -21,8 +21,8 @@ TOGETHER = "together"
 
 def read_blindly(
     table: OptionTable, texts: csr_matrix, fold: Int[np.ndarray, " records"], folds: int, seed: int
-) -> Mapping[str, Float[np.ndarray, " rows"]]:
-    """Out-of-fold probability of every option by each of `READERS`, and by all of them ``together``.
+) -> Mapping[str, Reading]:
+    """Out-of-fold ratings of every option by each of `READERS`, and by all of them ``together``.
 
     Args:
         table: options with hand-made features.
@@ -47,6 +47,6 @@ def read_blindly(
         ratings["text"][test] = log_odds(linear(0.3).fit(texts[train], table.truth[train]), texts[test])
     prior = np.log(table.prior) - np.log1p(-np.minimum(table.prior, 1.0 - 1e-9))
     ratings = {name: values - prior for name, values in ratings.items()}
-    scaled = {name: best_scale(table, values) * values for name, values in ratings.items()}
-    ratings[TOGETHER] = sum(scaled.values(), np.zeros(len(table.slot)))
-    return {name: probabilities(table, values, best_scale(table, values)) for name, values in ratings.items()}
+    read = {name: reading(table, values) for name, values in ratings.items()}
+    total = sum((found.scale * found.ratings for found in read.values()), np.zeros(len(table.slot)))
+    return {**read, TOGETHER: reading(table, total)}

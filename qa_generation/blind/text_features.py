@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction import FeatureHasher
 
@@ -16,6 +17,8 @@ from qa_generation.records import QARecord
 BITS = 18
 # words that nearly all questions of a type have tell nothing
 COMMON_SHARE = 0.95
+# nor do features met on fewer rows than this
+LEAST_ROWS = 4
 _WORDS = re.compile(r"[a-z]+|\d+|[^\sa-z\d]")
 
 
@@ -63,4 +66,6 @@ def _with(own: list[str], question: list[str]) -> list[str]:
 
 
 def _hashed(rows: Iterable[list[str]]) -> csr_matrix:
-    return FeatureHasher(1 << BITS, input_type="string", alternate_sign=False).transform(rows)
+    matrix = FeatureHasher(1 << BITS, input_type="string", alternate_sign=False).transform(rows)
+    met = np.bincount(matrix.indices, minlength=matrix.shape[1])
+    return matrix[:, np.flatnonzero(met >= LEAST_ROWS)]
