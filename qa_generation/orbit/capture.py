@@ -26,12 +26,14 @@ class Mask:
         size: (width, height), pixels.
         box: [x0, y0, x1, y1) of the object, pixels.
         area: number of its pixels.
+        edge_pixels: how many of them lie on an edge of the picture.
     """
 
     packed: UInt8[np.ndarray, "height bytes"]
     size: tuple[int, int]
     box: tuple[int, int, int, int]
     area: int
+    edge_pixels: int
 
     @classmethod
     def of(cls, pixels: Bool[np.ndarray, "height width"]) -> Self:
@@ -41,7 +43,9 @@ class Mask:
             raise ValueError("mask is empty")
         box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
         height, width = pixels.shape
-        return cls(np.packbits(pixels, axis=1), (width, height), box, int(pixels.sum()))
+        edges = [pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]]
+        on_edge = sum(int(edge.sum()) for edge in edges)
+        return cls(np.packbits(pixels, axis=1), (width, height), box, int(pixels.sum()), on_edge)
 
     def pixels(self) -> Bool[np.ndarray, "height width"]:
         """The mask itself."""

@@ -4,6 +4,10 @@ Sparse points tell badly which surface two views share: they sit where texture i
 fails at steep angles. The hull follows from silhouettes alone, so that its samples are spread by area and a view's
 right to a sample by geometry: it faces the camera, nothing of the hull stands before it, and it lies in the mask.
 Hollows are filled in a hull, so only questions with a wide margin may rest on it.
+
+How much two views share is measured by the cosine at which both face the surface (the smaller of the two), not by a
+yes or no per sample: whether a wall at a grazing angle is "shown" is a matter of taste, and large flat walls would then
+decide everything. With the cosine, the ranking of frames found on hulls is that found on the true meshes.
 """
 
 from __future__ import annotations
@@ -23,9 +27,6 @@ CELLS = 48  # per side of the carved cube
 MASK_SIDE = 320
 # a cell stays in spite of this share of the views that have it outside their mask: single masks are wrong at times
 TOLERATED_MISSES = 0.1
-# a sample is seen up to this angle between its normal and the line to the camera; as it is a matter of taste whether a
-# surface at a grazing angle is shown, answers must hold for all of these
-MAX_ANGLES_DEG = (60.0, 72.0, 84.0)
 # steps, in cells, along the line to the camera; the first ones are skipped, the sample's own surface is there
 STEP_CELLS, FIRST_STEP_CELLS = 0.75, 2.0
 
@@ -37,10 +38,13 @@ class Hull:
     Attributes:
         points, normals: positions and outward unit normals, world.
         area: what each sample stands for, in the capture's own unit squared.
-        cosine: of the angle between normal and the line to the camera; -1 where the view does not see the sample at any
-            angle: it is outside the picture or the mask, or the hull stands before it.
+        cosine: of the angle between normal and the line to the camera; 0 where the view does not see the sample: it is
+            turned away, outside the picture or the mask, or the hull stands before it.
         inside_frame: which sample projects into the picture.
         silhouette_iou: how well the hull's outline matches each mask, 0-1.
+        outline_pixels: pixels of the hull's outline in each view, inside the picture, pixels of the coarse grid times
+            its step squared.
+        hidden_share: share of the outline's inside that is not in the mask: something stands before the object.
         occupied: the carved grid; ``origin`` and ``cell`` place it in the world.
     """
 
@@ -50,31 +54,27 @@ class Hull:
     cosine: Float64[np.ndarray, "views samples"]
     inside_frame: Bool[np.ndarray, "views samples"]
     silhouette_iou: Float64[np.ndarray, " views"]
+    outline_pixels: Float64[np.ndarray, " views"]
+    hidden_share: Float64[np.ndarray, " views"]
     occupied: Bool[np.ndarray, "cells cells cells"]
     origin: Float64[np.ndarray, "3"]
     cell: float
 
-    def visible(self, max_angle_deg: float) -> Bool[np.ndarray, "views samples"]:
-        """Which view shows which sample at no more than this angle."""
-        return self.cosine >= np.cos(np.radians(max_angle_deg))
+    @cached_property
+    def shared_area(self) -> Float64[np.ndarray, "views views"]:
+        """Area that both views show, each part of it times the smaller of its two cosines."""
+        return np.stack([np.minimum(self.cosine, own) @ self.area for own in self.cosine])
 
     @cached_property
-    def shared_area(self) -> Float64[np.ndarray, "angles views views"]:
-        """Area that both views show, for each of ``MAX_ANGLES_DEG``; on the diagonal what a view shows at all."""
-        visible = np.stack([self.visible(angle) for angle in MAX_ANGLES_DEG]).astype(np.float64)
-        return (visible * self.area) @ visible.transpose(0, 2, 1)
-
-    @cached_property
-    def shown_area(self) -> Float64[np.ndarray, "angles views"]:
-        """Area that each view shows, for each of ``MAX_ANGLES_DEG``."""
-        return np.diagonal(self.shared_area, axis1=1, axis2=2)
+    def shown_part(self) -> Float64[np.ndarray, "views views"]:
+        """Of what the column's view shows, the share that the row's view shows too, 0-1."""
+        return self.shared_area / np.maximum(np.diag(self.shared_area), 1e-12)[None]
 
     @cached_property
     def overlap(self) -> Float64[np.ndarray, "views views"]:
-        """Area shown by both views over area shown by either, 0-1, at the middle angle."""
-        shared = self.shared_area[len(MAX_ANGLES_DEG) // 2]
-        either = np.diag(shared)[:, None] + np.diag(shared)[None] - shared
-        return shared / np.maximum(either, 1e-12)
+        """Area shown by both views over area shown by either, 0-1, symmetric."""
+        own = np.diag(self.shared_area)
+        return self.shared_area / np.maximum(own[:, None] + own[None] - self.shared_area, 1e-12)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,20 +196,20 @@ def _seen(
     normals: Float64[np.ndarray, "samples 3"],
     area: Float64[np.ndarray, " samples"],
 ) -> Hull:
-    least = np.cos(np.radians(max(MAX_ANGLES_DEG)))
-    cosine = np.full((len(silhouettes), len(points)), -1.0)
+    cosine = np.zeros((len(silhouettes), len(points)))
     framed = np.zeros(cosine.shape, dtype=bool)
-    iou = np.zeros(len(silhouettes))
+    outlines = np.zeros((len(silhouettes), 3))
+    cells = origin + (np.argwhere(occupied) + 0.5) * cell
     for index, silhouette in enumerate(silhouettes):
         line = capture.views[index].camera_center - points
         line /= np.linalg.norm(line, axis=1, keepdims=True)
         facing: np.ndarray = (normals * line).sum(axis=1)
         framed[index], masked = silhouette.look_up(points)
-        asked = np.flatnonzero(masked & (facing >= least))
+        asked = np.flatnonzero(masked & (facing > 0))
         clear = asked[~_hidden(occupied, (points[asked] - origin) / cell, line[asked])]
         cosine[index, clear] = facing[clear]
-        iou[index] = _silhouette_iou(silhouette, origin + (np.argwhere(occupied) + 0.5) * cell, cell)
-    return Hull(points, normals, area, cosine, framed, iou, occupied, origin, cell)
+        outlines[index] = _compare_outline(silhouette, cells, cell)
+    return Hull(points, normals, area, cosine, framed, *outlines.T, occupied, origin, cell)
 
 
 def _hidden(
@@ -233,8 +233,10 @@ def _hidden(
     return hidden
 
 
-def _silhouette_iou(silhouette: _Silhouette, cells: Float64[np.ndarray, "cells 3"], cell: float) -> float:
-    """How well the hull's outline in a view matches its mask: pixels in both over pixels in either."""
+def _compare_outline(
+    silhouette: _Silhouette, cells: Float64[np.ndarray, "cells 3"], cell: float
+) -> tuple[float, float, float]:
+    """The hull's outline in a view against its mask: pixels in both over in either, its size, its hidden share."""
     camera = cells @ silhouette.world_to_camera[:3, :3].T + silhouette.world_to_camera[:3, 3]
     pixels, inside = silhouette.lens.project(camera)
     drawn = np.zeros_like(silhouette.pixels)
@@ -242,6 +244,10 @@ def _silhouette_iou(silhouette: _Silhouette, cells: Float64[np.ndarray, "cells 3
     drawn[index[:, 1], index[:, 0]] = True
     # a cell covers this many coarse pixels; closing joins the dots of its centre
     focal = silhouette.lens.intrinsics[0, 0]
-    reach = int(np.ceil(0.5 * focal * cell / np.median(camera[:, 2]) / silhouette.step))
-    drawn = ndimage.binary_closing(drawn, iterations=reach + 1)
-    return float((drawn & silhouette.pixels).sum() / max((drawn | silhouette.pixels).sum(), 1))
+    reach = 1 + int(np.ceil(0.5 * focal * cell / np.median(camera[:, 2]) / silhouette.step))
+    # away from the edge, so that closing also joins dots along it
+    drawn = ndimage.binary_closing(np.pad(drawn, reach, mode="edge"), iterations=reach)[reach:-reach, reach:-reach]
+    inner = ndimage.binary_erosion(drawn, iterations=reach, border_value=1)
+    both, either = (drawn & silhouette.pixels).sum(), (drawn | silhouette.pixels).sum()
+    hidden = (inner & ~silhouette.pixels).sum() / max(inner.sum(), 1)
+    return float(both / max(either, 1)), float(drawn.sum() * silhouette.step**2), float(hidden)
