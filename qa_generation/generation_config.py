@@ -15,7 +15,7 @@ import yaml
 
 from qa_generation.blind.config import BlindConfig
 from qa_generation.errors import InputError
-from qa_generation.prompts import QUESTION_TYPES
+from qa_generation.prompts import ALL_TYPES
 from qa_generation.sampling import SamplingConfig
 
 # labels that name structure or a tool's leftovers and not an object one can point at
@@ -93,8 +93,8 @@ class GenerationConfig:
         if self.relation_options not in ("paired", "published"):
             raise InputError(f"relation_options is {self.relation_options!r}, expected 'paired' or 'published'")
         for name in self.quotas:
-            if name not in QUESTION_TYPES:
-                raise InputError(f"quotas: {name!r} is unknown, expected one of {', '.join(QUESTION_TYPES)}")
+            if name not in ALL_TYPES:
+                raise InputError(f"quotas: {name!r} is unknown, expected one of {', '.join(ALL_TYPES)}")
         if min([self.per_type, self.warmup, *self.quotas.values()]) < 0:
             raise InputError("per_type, warmup and quotas must not be negative")
         if not 1.0 <= self.oversample <= 20.0:

@@ -13,6 +13,8 @@ from qa_generation.errors import SceneError
 from qa_generation.generation_config import GenerationConfig
 from qa_generation.image_store import check_name, keep_only, store_image
 from qa_generation.name_priors import NamePriors, Survey
+from qa_generation.orbit.capture import ObjectCapture
+from qa_generation.orbit.compose import compose_orbit
 from qa_generation.prompts import WARMUP_TYPES
 from qa_generation.readers.base import SceneReader, options_of
 from qa_generation.records import QARecord
@@ -79,7 +81,9 @@ def survey_scene(job: SceneJob, scene_id: str) -> Survey:
     Raises:
         SceneError: it cannot be read or annotated.
     """
-    found = survey(_context(job, job.reader.read(scene_id)))
+    scene = job.reader.read(scene_id)
+    # a single object has no neighbours and no count that its name could give away
+    found = Survey({}, {}) if isinstance(scene, ObjectCapture) else survey(_context(job, scene))
     cache_files.write_survey(job.state_dir, scene_id, job.settings, found)
     return found
 
@@ -91,10 +95,13 @@ def pool_scene(job: SceneJob, scene_id: str) -> int:
         SceneError: the scene cannot be read or annotated, or has fewer than two views.
     """
     scene = job.reader.read(scene_id)
-    context = _context(job, scene)
-    records = compose(context, job.seed)
-    if job.config.warmup and job.assigned[scene_id] == TRAIN:
-        records += compose_warmup(context, job.seed)
+    if isinstance(scene, ObjectCapture):
+        records = compose_orbit(scene, job.config, job.seed)
+    else:
+        context = _context(job, scene)
+        records = compose(context, job.seed)
+        if job.config.warmup and job.assigned[scene_id] == TRAIN:
+            records += compose_warmup(context, job.seed)
     _store_images(job, scene.dataset, scene_id, scene.views, records)
     write_shard(job.pool_path(scene_id), records, job.pool_fingerprint)
     return len(records)

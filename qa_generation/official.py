@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from qa_generation.prompts import CHOICE_TYPES, POINT_TYPES, POST_CHOICE, POST_NUMERIC, POST_POINT, PREAMBLE
+from qa_generation.prompts import POINT_TYPES, POST_CHOICE, POST_NUMERIC, POST_POINT, PREAMBLE, is_choice
 from qa_generation.records import QARecord
 from qa_generation.seeding import stable_int
 
@@ -17,7 +17,7 @@ OUTDOOR_DATASETS = ("waymo",)
 
 def training_row(record: QARecord) -> dict[str, Any]:
     """One object of the published training list; the id is a UUID made from the record's id."""
-    if record.question_type in CHOICE_TYPES:
+    if is_choice(record.question_type):
         tail = "\n".join(["Options:", *record.options, POST_CHOICE])
         answer = record.mc_answer
     else:

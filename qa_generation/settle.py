@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from qa_generation.generation_config import GenerationConfig
 from qa_generation.options import LetterBalance, lettered
-from qa_generation.prompts import QUESTION_TYPES
+from qa_generation.prompts import ALL_TYPES
 from qa_generation.records import QARecord
 from qa_generation.seeding import generator, stable_int
 
@@ -25,7 +25,7 @@ def settle(pool: Sequence[QARecord], plan: BlindPlan | None, config: GenerationC
     kept = plan.keep(pool)[0] if plan else list(pool)
     letters = LetterBalance()
     settled: list[QARecord] = []
-    for question_type in QUESTION_TYPES:
+    for question_type in ALL_TYPES:
         of_type = [record for record in kept if record.question_type == question_type]
         drawn = sorted(of_type, key=lambda record: stable_int(seed, "quota", record.id))
         for number, record in enumerate(drawn[: config.quota(question_type)]):

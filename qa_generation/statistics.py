@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qa_generation.levels import OCC_LEVELS, OVERLAP_LEVELS, TRUNC_LEVELS
-from qa_generation.prompts import FAMILIES, QUESTION_TYPES, WARMUP_TYPES
+from qa_generation.prompts import ALL_FAMILIES, ALL_TYPES, WARMUP_TYPES
 from qa_generation.question_files import QuestionFile, batches, question_files
 
 LEVELS: dict[str, tuple[str, ...]] = {
@@ -99,15 +99,15 @@ class Statistics:
 
 def type_rank(question_type: str) -> tuple[int, str]:
     """Sort key that follows the families, warm-up and unknown types last."""
-    order = [t for types in FAMILIES.values() for t in types] + list(WARMUP_TYPES)
+    order = [t for types in ALL_FAMILIES.values() for t in types] + list(WARMUP_TYPES)
     return (order.index(question_type) if question_type in order else len(order), question_type)
 
 
 def family_of(question_type: str) -> str:
-    """The family's name; ``Warm-up`` or ``Other`` for types that are not among the published ones."""
-    if question_type not in QUESTION_TYPES:
+    """The family's name; ``Warm-up`` or ``Other`` for types that are neither published nor about orbits."""
+    if question_type not in ALL_TYPES:
         return "Warm-up" if question_type in WARMUP_TYPES else "Other"
-    return next(family for family, types in FAMILIES.items() if question_type in types)
+    return next(family for family, types in ALL_FAMILIES.items() if question_type in types)
 
 
 def gather(dataset: Path) -> Statistics:

@@ -22,7 +22,7 @@ from qa_generation.blind.report import BlindReport, TypeReport
 from qa_generation.blind.scores import clustered_mean
 from qa_generation.blind.text_features import bin_matrix, option_matrix
 from qa_generation.errors import InputError
-from qa_generation.prompts import CHOICE_TYPES, NUMERIC_TYPES, POINT_TYPES
+from qa_generation.prompts import ALL_TYPES, is_choice
 from qa_generation.records import QARecord
 
 LEAST_RECORDS = 50
@@ -53,14 +53,14 @@ def audit_records(records: Sequence[QARecord], seed: int = 0, folds: int = 5) ->
     with threadpool_limits(limits=1):
         for question_type, group in sorted(by_type.items()):
             scenes = len({record.scene_name for record in group})
-            if question_type not in CHOICE_TYPES + NUMERIC_TYPES + POINT_TYPES:
+            if question_type not in ALL_TYPES:
                 skipped[question_type] = "not a question type of the benchmark"
             elif len(group) < LEAST_RECORDS or scenes < folds:
                 skipped[question_type] = (
                     f"{len(group)} records of {scenes} scenes, expected at least {LEAST_RECORDS} of {folds}"
                 )
             else:
-                audit = _audit_choices if question_type in CHOICE_TYPES else _audit_answers
+                audit = _audit_choices if is_choice(question_type) else _audit_answers
                 types[question_type], found = audit(group, seed, folds)
                 bias.update(zip([record.id for record in group], found.tolist(), strict=True))
     return BlindReport(types, skipped, bias)

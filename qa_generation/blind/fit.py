@@ -17,8 +17,8 @@ from qa_generation.blind.dominance import category_keep
 from qa_generation.blind.fold_models import fit_fold_models
 from qa_generation.blind.folds import fold_of
 from qa_generation.blind.option_table import OptionTable
-from qa_generation.blind.plan import BlindPlan, Stage, TypePlan, coins, is_choice, stays_by_coin
-from qa_generation.prompts import QUESTION_TYPES
+from qa_generation.blind.plan import BlindPlan, Stage, TypePlan, coins, stays_by_coin
+from qa_generation.prompts import ALL_TYPES, is_choice
 from qa_generation.records import QARecord
 from qa_generation.seeding import stable_int
 
@@ -46,7 +46,7 @@ def fit_plan(sample: Sequence[QARecord], config: BlindConfig | None = None, seed
     config = config or BlindConfig()
     by_type: dict[str, list[QARecord]] = defaultdict(list)
     for record in sample:
-        if record.question_type in QUESTION_TYPES:
+        if record.question_type in ALL_TYPES:
             by_type[record.question_type].append(record)
     types: dict[str, TypePlan] = {}
     # one thread: how a sum is split among threads changes its last digits

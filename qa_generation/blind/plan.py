@@ -17,7 +17,6 @@ from qa_generation.blind.fold_models import FoldModels
 from qa_generation.blind.folds import fold_of
 from qa_generation.blind.option_table import OptionTable, option_table
 from qa_generation.errors import InputError
-from qa_generation.prompts import CHOICE_TYPES
 from qa_generation.records import QARecord
 from qa_generation.seeding import stable_int
 
@@ -165,8 +164,3 @@ def stays_by_coin(
 def coins(seed: int, records: Sequence[QARecord], purpose: str) -> Float[np.ndarray, " records"]:
     """A number in [0, 1) per record that depends on its id only."""
     return np.array([stable_int(seed, "blind", record.id, purpose) / 2.0**128 for record in records])
-
-
-def is_choice(question_type: str) -> bool:
-    """Whether a type has options."""
-    return question_type in CHOICE_TYPES

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qa_generation.errors import InputError
-from qa_generation.prompts import CHOICE_TYPES, PREAMBLE
+from qa_generation.prompts import PREAMBLE, is_choice
 from qa_generation.records import QARecord
 
 
@@ -107,7 +107,7 @@ def _from_conversation(turns: Sequence[Mapping[str, str]], question_type: str) -
     body = prompt.removeprefix("<image>\n").removeprefix(PREAMBLE).strip("\n")
     question, _, rest = body.partition("\n")
     options = [line for line in rest.splitlines() if re.match(r"[A-D]\. ", line)]
-    chosen = question_type in CHOICE_TYPES
+    chosen = is_choice(question_type)
     return {
         "question": question,
         "options": options if chosen else [],
