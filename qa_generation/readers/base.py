@@ -35,6 +35,7 @@ class SceneReader(Protocol):
 READERS: dict[str, str] = {
     "synthetic": "qa_generation.readers.synthetic:SyntheticReader",
     "scannet": "qa_generation.readers.scannet:ScanNetReader",
+    "arkitscenes": "qa_generation.readers.arkitscenes:ARKitScenesReader",
     "scannetpp": "qa_generation.readers.scannetpp:ScanNetPPReader",
     "mvimgnet": "qa_generation.readers.mvimgnet:MVImgNetReader",
     "waymo": "qa_generation.readers.waymo:WaymoReader",
