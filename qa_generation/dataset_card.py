@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TOP_CATEGORIES = 5
 SHOWN_FAILURES = 30
+_NO_MARKUP = str.maketrans({**{sign: "\\" + sign for sign in "\\`*_{}[]#!~"}, **{s: f"&#{ord(s)};" for s in "<>&|$"}})
 
 
 def write_card(out: Path, report: Report, config: GenerationConfig, *, blind: Mapping[str, Any] | None = None) -> None:
@@ -145,10 +146,7 @@ def type_rows(questions: Mapping[str, Mapping[str, int]]) -> Sequence[tuple[str,
 
 def table_cell(text: object) -> str:
     """Text that stays inside its cell of a Markdown table and is no markup: names come from other people's files."""
-    flat = " ".join(str(text).split())
-    for sign in "\\`*_{}[]<>|#!~$&":
-        flat = flat.replace(sign, f"&#{ord(sign)};") if sign in "<>&|$" else flat.replace(sign, "\\" + sign)
-    return flat
+    return " ".join(str(text).split()).translate(_NO_MARKUP)
 
 
 def _tally(failures: Mapping[str, str]) -> dict[str, int]:

@@ -25,7 +25,7 @@ from jaxtyping import Int64
 from tqdm import tqdm
 
 from qa_generation.errors import InputError
-from qa_generation.pack_formats import ShardWriter, open_writer
+from qa_generation.pack_formats import ROWS_PER_GROUP, ShardWriter, open_writer
 from qa_generation.question_files import QuestionFile, question_files
 from qa_generation.seeding import generator
 
@@ -157,8 +157,7 @@ def _prepare(out: Path, target: Path, config: PackConfig, fingerprint: str, over
     mark = target / _MARK
     if overwrite and mark.is_file():
         shutil.rmtree(target / "data", ignore_errors=True)
-        mark.unlink()
-    if mark.is_file():
+    elif mark.is_file():
         try:
             found = json.loads(mark.read_text(encoding="utf-8"))["fingerprint"]
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -216,7 +215,9 @@ def _pack_split(groups: Iterator[Group], target: Path, split: str, config: PackC
             total.files += 1
         _written(target, partial(writer.add, group.rows, group.images))
         total.records += group.rows.num_rows
-        filled += sum(path.stat().st_size for path in group.images)
+        # a view set of many questions is cut into row groups, and each holds the pictures
+        copies = -(-group.rows.num_rows // ROWS_PER_GROUP) if config.container == "parquet" else 1
+        filled += copies * sum(path.stat().st_size for path in group.images)
         if filled >= config.shard_size:
             _written(target, writer.close)
             writer = None
