@@ -124,7 +124,9 @@ def _view(frame: TimedFrame, turns: int, depths: DepthFiles) -> View:
     if read_depth is not None:
         read_depth = lens.depth(read_depth)
     if turns:
-        stored = ComputedBlob(frame.path, compute=partial(turn_picture, lens.size, turns))
+        stored = ComputedBlob(
+            frame.path, compute=partial(turn_picture, size=lens.size, turns=turns, where=str(frame.path))
+        )
         read_depth = None if read_depth is None else partial(_turned, read_depth, turns)
     return View(
         view_id=f"frame_{frame.time_ms:09d}",

@@ -34,9 +34,10 @@ class Lens:
         """The pinhole picture of a stored one: itself, or one that is computed when it is read."""
         if self.undistortion is None:
             return stored
+        undistort = partial(self.undistortion.picture, where=str(stored.path))
         if isinstance(stored, VideoFrameBlob):
-            return replace(stored, compute=self.undistortion.picture)
-        return ComputedBlob(stored.path, stored.offset, stored.length, self.undistortion.picture)
+            return replace(stored, compute=undistort)
+        return ComputedBlob(stored.path, stored.offset, stored.length, undistort)
 
     def depth(self, read_stored: ReadDepth) -> ReadDepth:
         """What reads the depth on the pinhole picture's grid, from a map of any size that covers the stored picture."""

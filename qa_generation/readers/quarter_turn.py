@@ -50,8 +50,8 @@ def turn_depth(depth_m: Float32[np.ndarray, "height width"], turns: int) -> Floa
     return np.ascontiguousarray(np.rot90(depth_m, -turns))
 
 
-def turn_picture(size: tuple[int, int], turns: int, stored: bytes) -> bytes:
+def turn_picture(stored: bytes, size: tuple[int, int], turns: int, where: str) -> bytes:
     """The picture of ``size`` after clockwise quarter turns, as JPEG; ``SceneError`` for a broken one."""
-    check_image(stored, size, "a picture to turn")
+    check_image(stored, size, where)
     with Image.open(io.BytesIO(stored)) as image:
         return encode_jpeg(np.ascontiguousarray(np.rot90(np.asarray(image.convert("RGB")), -turns)))

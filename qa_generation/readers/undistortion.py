@@ -47,9 +47,9 @@ class Undistortion:
         )
         return float(1 - covered.mean())
 
-    def picture(self, stored: bytes) -> bytes:
-        """The pinhole picture as JPEG; raises ``SceneError`` for a picture that is broken or of another size."""
-        check_image(stored, self.size, "a picture to undistort")
+    def picture(self, stored: bytes, where: str) -> bytes:
+        """The pinhole picture as JPEG; raises ``SceneError`` for one that is broken or of another size."""
+        check_image(stored, self.size, where)
         with Image.open(io.BytesIO(stored)) as image:
             return encode_jpeg(self._remapped(np.asarray(image.convert("RGB"))))
 
