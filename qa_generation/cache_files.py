@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from qa_generation.errors import OutputError
 from qa_generation.name_priors import Survey
+from qa_generation.whole_files import write_whole
 
 
 def write_survey(state_dir: Path, scene_id: str, settings: str, survey: Survey) -> None:
@@ -51,13 +51,7 @@ def read_summary(state_dir: Path, plan_id: str) -> Mapping[str, Any] | None:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError.of(path, error) from error
+    write_whole(path, json.dumps(content, ensure_ascii=False))
 
 
 def _read(path: Path, settings: str) -> dict[str, Any] | None:

@@ -33,6 +33,7 @@ from qa_generation.records import QARecord
 from qa_generation.rounds import Backend, Rounds, Runner, settled_with
 from qa_generation.shards import read_shard, shard_fingerprint, shard_path
 from qa_generation.splits import TRAIN, WARMUP, assign_splits
+from qa_generation.whole_files import write_whole
 from qa_generation.workers import run_all
 
 DEFAULT_SPLITS: Mapping[str, float] = {"test": 0.2}
@@ -192,7 +193,7 @@ def _finish(job: SceneJob, failures: Mapping[str, str]) -> Report:
         dataset = next((record.dataset for record in _records(out, "test", scenes["test"])), "")
         write_benchmark_json(official / benchmark_file_name(dataset), _records(out, "test", scenes["test"]))
     write_card(out, report, config)
-    (out / "report.json").write_text(report.to_json(), encoding="utf-8")
+    write_whole(out / "report.json", report.to_json())
     return report
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from qa_generation.errors import OutputError, SceneError
+from qa_generation.errors import SceneError
 from qa_generation.readers.checks import check_image
 from qa_generation.scene import View
+from qa_generation.whole_files import write_whole
 
 JPEG_QUALITY = 95
 _JPEG_START = b"\xff\xd8\xff"
@@ -44,13 +45,7 @@ def store_image(view: View, path: Path) -> None:
         with Image.open(io.BytesIO(content)) as image:
             image.convert("RGB").save(encoded, "JPEG", quality=JPEG_QUALITY, subsampling=0)
         content = encoded.getvalue()
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError.of(path, error) from error
+    write_whole(path, content)
 
 
 def keep_only(root: Path, folder: Path, used: Collection[str]) -> None:

@@ -30,7 +30,8 @@ class NearDuplicates:
         members = self._context.sets[candidate.view_set].members
         asked_frame = draft.query >= 0
         rows = members[[draft.query]] if asked_frame else members
-        earlier = self._asked[draft.targets, draft.references, "" if asked_frame else draft.answer]
+        objects = (draft.targets, draft.references) if asked_frame else frozenset(draft.targets + draft.references)
+        earlier = self._asked[objects, "" if asked_frame else draft.answer]
         if not asked_frame and len(earlier) >= MOST_REPEATS:
             return False
         near = self._context.near_views

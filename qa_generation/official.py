@@ -11,6 +11,7 @@ from typing import Any
 from qa_generation.prompts import POINT_TYPES, POST_CHOICE, POST_NUMERIC, POST_POINT, PREAMBLE, is_choice
 from qa_generation.records import QARecord
 from qa_generation.seeding import stable_int
+from qa_generation.whole_files import whole_file
 
 OUTDOOR_DATASETS = ("waymo",)
 
@@ -73,12 +74,9 @@ def benchmark_file_name(dataset: str) -> str:
 
 
 def _write_list(path: Path, records: Iterable[QARecord], row: Callable[[QARecord, int], dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as stream:
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8") as stream:
         stream.write("[")
         for index, record in enumerate(records):
             stream.write(",\n" if index else "\n")
             stream.write(json.dumps(row(record, index), ensure_ascii=False))
         stream.write("\n]\n")
-    partial.replace(path)

@@ -24,7 +24,7 @@ from qa_generation import cache_files
 from qa_generation.errors import OutputError
 from qa_generation.make_scene import SceneJob, pool_scene, settle_scene, survey_scene
 from qa_generation.name_priors import MIN_SCENES, Learner, NamePriors
-from qa_generation.prompts import QUESTION_TYPES
+from qa_generation.prompts import ALL_TYPES
 from qa_generation.records import QARecord
 from qa_generation.seeding import stable_int
 from qa_generation.shards import read_shard, shard_fingerprint, shard_path
@@ -182,7 +182,8 @@ class Rounds:
             if scene_id in self.failures:
                 continue
             chosen.append(scene_id)
-            records += [r for r in read_shard(self.job.pool_path(scene_id)) if r.question_type in QUESTION_TYPES]
+            pool = read_shard(self.job.pool_path(scene_id), without=("evidence", "images"))
+            records += [record for record in pool if record.question_type in ALL_TYPES]
             if len(records) >= MOST_SAMPLED:
                 break
         return chosen, records

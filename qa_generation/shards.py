@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from qa_generation.errors import OutputError
-from qa_generation.records import QARecord, to_table
+from qa_generation.records import SCHEMA, QARecord, to_table
+from qa_generation.whole_files import whole_file
 
 _KEY = b"spatialvlm.fingerprint"
 
@@ -27,15 +26,8 @@ def write_shard(path: Path, records: Iterable[QARecord], fingerprint: str) -> No
         OutputError: the folder cannot be written or is full.
     """
     table = to_table(records).replace_schema_metadata({_KEY: fingerprint.encode()})
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial:
         pq.write_table(table, partial, compression="zstd")
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise OutputError.of(path, error) from error
 
 
 def shard_fingerprint(path: Path) -> str | None:
@@ -46,7 +38,8 @@ def shard_fingerprint(path: Path) -> str | None:
         return None
 
 
-def read_shard(path: Path) -> Iterator[QARecord]:
-    """The records of one shard."""
-    for row in pq.read_table(path).to_pylist():
+def read_shard(path: Path, without: Collection[str] = ()) -> Iterator[QARecord]:
+    """The records of one shard; columns ``without`` which one can do keep their defaults, which saves memory."""
+    columns = [name for name in SCHEMA.names if name not in without]
+    for row in pq.read_table(path, columns=columns).to_pylist():
         yield QARecord.from_row(row)

@@ -15,6 +15,8 @@ from jaxtyping import Bool, Float32, Float64, Int32
 MIN_VISIBLE_PIXELS = 64
 MIN_VISIBLE_SHARE = 0.0005
 MIN_VISIBLE_FRACTION = 0.05
+# visible is what passes both by this much, so that a grid laid a little differently says the same
+GUARD = 1.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +68,9 @@ class VisibilityTable:
     @cached_property
     def visible(self) -> Bool[np.ndarray, "views instances"]:
         """Enough pixels and enough of the whole object to be called visible."""
-        least = np.maximum(MIN_VISIBLE_PIXELS, MIN_VISIBLE_SHARE * self.sizes.prod(axis=1, dtype=np.int64))
+        least = GUARD * np.maximum(MIN_VISIBLE_PIXELS, MIN_VISIBLE_SHARE * self.sizes.prod(axis=1, dtype=np.int64))
         enough = self.visible_pixels >= least[:, None]
-        return enough & (np.nan_to_num(1.0 - self.occlusion, nan=0.0) >= MIN_VISIBLE_FRACTION)
+        return enough & (np.nan_to_num(1.0 - self.occlusion, nan=0.0) >= GUARD * MIN_VISIBLE_FRACTION)
 
     @cached_property
     def absent(self) -> Bool[np.ndarray, "views instances"]:

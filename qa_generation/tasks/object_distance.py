@@ -46,18 +46,19 @@ def write(candidate: Candidate, context: SceneContext, rng: np.random.Generator)
     distance_m = context.object_distance_m(*columns)
     if not low_m <= distance_m <= high_m or not rounds_surely(np.array([distance_m]))[0]:
         return None
-    first, second = (context.labels[c] for c in (columns if rng.random() < 0.5 else columns[::-1]))
+    first, second = columns if rng.random() < 0.5 else columns[::-1]
+    names = context.labels[first], context.labels[second]
     return Draft(
-        question=f"How far apart, in metres, are the nearest points of the {first} and the {second}?",
+        question=f"How far apart, in metres, are the nearest points of the {names[0]} and the {names[1]}?",
         answer=metres(distance_m),
         wrong=(),
-        target_category=context.labels[candidate.target],
-        targets=(candidate.target,),
-        reference_category=context.labels[candidate.reference],
-        references=(candidate.reference,),
+        target_category=names[0],
+        targets=(first,),
+        reference_category=names[1],
+        references=(second,),
         marks=(
-            *marks_of(context, candidate.view_set, [candidate.target], "target"),
-            *marks_of(context, candidate.view_set, [candidate.reference], "reference"),
+            *marks_of(context, candidate.view_set, [first], "target"),
+            *marks_of(context, candidate.view_set, [second], "reference"),
         ),
         value=distance_m,
         unit="m",

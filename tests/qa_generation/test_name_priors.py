@@ -105,7 +105,11 @@ def test_what_lies_lower_does_not_tell_what_is_closer():
     low_near = [part(name, x=2.0, y=y, z=0.2) for name, y in (("rug", 2.0), ("ball", -2.0), ("bin", 3.0))]
     high_far = [part(name, x=6.0, y=y, z=2.4) for name, y in (("clock", 2.0), ("lamp", -2.0), ("vase", 3.0))]
     low_far = [part("box", x=6.0, y=-3.0, z=0.2)]
-    context = context_of([part("table", x=4.0, z=1.2), *low_near, *high_far, *low_far], ["V.......", "VVVVVVVV"])
+    context = context_of(
+        [part("table", x=4.0, z=1.2), *low_near, *high_far, *low_far],
+        ["V.......", "VVVVVVVV"],
+        config=GenerationConfig(relation_options="published"),
+    )
     drafts = write_type("obj_spatial_occ_fb", TASKS["obj_spatial_occ_fb"], context, np.random.default_rng(0), 40)
     said = Counter()
     for _, draft in drafts:

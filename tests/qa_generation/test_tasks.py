@@ -295,8 +295,30 @@ def test_yes_and_no_are_equally_frequent_for_each_direction():
     assert {cells.count(cell) for cell in set(cells)} == {20} and len(set(cells)) == 2
 
 
-def test_relation_has_one_true_phrase_and_three_false_ones():
+PUBLISHED = GenerationConfig(relation_options="published")
+
+
+def test_paired_relation_options_are_the_four_combinations_of_two_axes():
     context = context_of([MIDDLE, LEFT_HIGH_FAR], HIDDEN_LAMP)
+    for axis, first, second in (
+        ("lr", ("to the left of", "to the right of"), ("higher than", "lower than")),
+        ("ab", ("higher than", "lower than"), ("farther from the camera than", "closer to the camera than")),
+        ("fb", ("farther from the camera than", "closer to the camera than"), ("to the left of", "to the right of")),
+    ):
+        draft = _write(f"obj_spatial_occ_{axis}", context)
+        combinations = [f"{a} and {b} the table." for a in first for b in second]
+        assert draft.answer == combinations[0] and sorted(draft.wrong) == sorted(combinations[1:])
+
+
+def test_paired_relation_needs_its_two_axes_decided_only():
+    level = part("lamp", x=5.0, y=2.0, z=1.0)  # left of and farther than the table, as high as it
+    context = context_of([MIDDLE, level], HIDDEN_LAMP)
+    asked = {axis: bool(_pairs(relation, context, axis)) for axis in ("lr", "ab", "fb")}
+    assert asked == {"lr": False, "ab": False, "fb": True}
+
+
+def test_published_relation_has_one_true_phrase_and_three_false_ones():
+    context = context_of([MIDDLE, LEFT_HIGH_FAR], HIDDEN_LAMP, config=PUBLISHED)
     for axis, truth in (
         ("lr", "to the left of the table."),
         ("ab", "higher than the table."),
@@ -312,9 +334,9 @@ def test_relation_has_one_true_phrase_and_three_false_ones():
         }
 
 
-def test_relation_needs_all_axes_decided():
+def test_published_relation_needs_all_axes_decided():
     level = part("lamp", x=5.0, y=2.0, z=1.0)
-    context = context_of([MIDDLE, level], HIDDEN_LAMP)
+    context = context_of([MIDDLE, level], HIDDEN_LAMP, config=PUBLISHED)
     assert _pairs(existence, context, "lr") and not _pairs(relation, context, "lr")
 
 
