@@ -25,6 +25,9 @@ from qa_generation.oracle.rules import Rules
 from qa_generation.oracle.sources import SceneRecords, list_scenes
 from qa_generation.oracle.truth import Case, Finding, Verdict
 from qa_generation.oracle.wording import WordingError, read_options, read_question, split_type
+from qa_generation.orbit.capture import ObjectCapture
+from qa_generation.orbit.recheck import recheck_capture
+from qa_generation.prompts import ORBIT_NUMERIC_TYPES, ORBIT_TYPES
 from qa_generation.readers.base import SceneReader
 from qa_generation.records import QARecord
 from qa_generation.scene import Scene
@@ -113,7 +116,8 @@ class AuditReport:
         """Counts over all types, or over ``choice`` or ``metric`` types alone."""
         total: Counter[Verdict] = Counter()
         for question_type, tally in self.types.items():
-            if kind == "all" or (question_type in numbers.UNITS) == (kind == "metric"):
+            metric = question_type in numbers.UNITS or question_type in ORBIT_NUMERIC_TYPES
+            if kind == "all" or metric == (kind == "metric"):
                 total += tally.verdicts
         return total
 
@@ -233,12 +237,18 @@ def _known(records: Iterable[QARecord], unknown: Counter[str]) -> Iterator[QARec
 
 def auditable(question_type: str) -> bool:
     """Whether the audit knows the type."""
+    if question_type in ORBIT_TYPES:
+        return True
     family, _ = split_type(question_type)
     return family in choice.FAMILIES or family in numbers.FAMILIES
 
 
-def audit_scene(scene: Scene, records: Iterable[QARecord], config: AuditConfig | None = None) -> Iterator[Finding]:
-    """One finding per record, all of which are about this scene."""
+def audit_scene(
+    scene: Scene | ObjectCapture, records: Iterable[QARecord], config: AuditConfig | None = None
+) -> Iterator[Finding]:
+    """One finding per record, all of which are about this scene or object."""
+    if isinstance(scene, ObjectCapture):
+        return recheck_capture(scene, records)
     place = place_of(scene, config)
     labels = config is None or config.labels
     return (audit_record(record, place, labels=labels) for record in records)
