@@ -13,8 +13,9 @@ from jaxtyping import Float64
 
 from qa_generation.errors import InputError, SceneError
 from qa_generation.readers.checks import check_pose, check_views
+from qa_generation.readers.opencv import load_opencv
 from qa_generation.readers.waymo_boxes import AnnotatedBox, box_surfaces, read_boxes
-from qa_generation.readers.waymo_cameras import CAMERA_KEY, CAMERA_NAMES, Camera, opencv, picture, read_cameras
+from qa_generation.readers.waymo_cameras import CAMERA_KEY, CAMERA_NAMES, Camera, picture, read_cameras
 from qa_generation.readers.waymo_files import (
     COMPONENTS,
     TIMESTAMP,
@@ -66,7 +67,7 @@ class WaymoReader:
         if not 0 <= neighbours <= 10:
             raise InputError(f"neighbours is {neighbours}, expected 0 to 10")
         self._wanted = _camera_names(cameras)
-        opencv()
+        load_opencv("the reader waymo")
         self.root = root
         self.snapshot_stride = snapshot_stride
         self.cameras = cameras

@@ -16,7 +16,6 @@ from qa_generation.errors import InputError, SceneError
 from qa_generation.image_store import store_image
 from qa_generation.readers.base import open_reader
 from qa_generation.readers.waymo import WaymoReader
-from qa_generation.readers.waymo_cameras import choose_pinhole, distort
 from tests.qa_generation.waymo_factories import SEGMENT, change_cell, component, write_street
 
 SCENE = f"{SEGMENT}_t000"
@@ -201,16 +200,5 @@ def test_without_opencv_the_extra_is_named(root: Path, monkeypatch: pytest.Monke
         return found(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(InputError, match=r"pip install spatialvlm\[reconstruction\]"):
+    with pytest.raises(InputError, match=r"the reader waymo needs OpenCV.*pip install 'spatialvlm\[reconstruction\]'"):
         WaymoReader(root)
-
-
-def test_pinhole_leaves_no_black_border() -> None:
-    """A lens that pulls the border inward is left as it is; one that pushes it out is enlarged just enough."""
-    lens, size = np.array([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]]), (640, 480)
-    inward, outward = np.array([0.0, -0.2, 0, 0, 0]), np.array([0.1, 0.0, 0, 0, 0])
-    np.testing.assert_array_equal(choose_pinhole(lens, inward, size, ""), lens)
-    pinhole = choose_pinhole(lens, outward, size, "")
-    assert 1.0 < pinhole[0, 0] / 500 < 1.1 and pinhole[0, 0] == pinhole[1, 1]
-    corner = distort(np.array([[-320 / pinhole[0, 0], -240 / pinhole[0, 0]]]), outward)[0] * 500 + [320, 240]
-    assert (corner >= -0.5).all() and corner.min() < 0.5
