@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 from geometry_encoders.errors import InputError
 from qa_generation.prompts import ALL_TYPES, WARMUP_TYPES, frame_name
 from qa_generation.records import SCHEMA, QARecord
+from qa_generation.unpack import unpack_pictures
 from spatialvlm.training.answer_format import Exchange, check_shares, draw_style, shuffle_options, write_exchange
 from spatialvlm.training.seeding import numpy_generator
 
@@ -34,7 +35,8 @@ class Source:
     """One set of questions.
 
     Attributes:
-        path: folder that `spatialvlm generate` wrote, seen from the recipe's ``data.root``.
+        path: folder that `spatialvlm generate` wrote, or `spatialvlm pack` as Parquet, seen from the recipe's
+            ``data.root``; the pictures of a packed set are written next to it once.
         split: which of its splits; ``train+warmup`` brings the questions of both about the same views together, which
             is much faster than two sources.
         weight: how often its view sets come in an epoch: 1 once each, 0.5 half of them, 2 twice.
@@ -89,7 +91,10 @@ class QuestionTable:
         """
         self.source = source
         self.root = root / source.path
-        self.table = self._read()
+        files, self.packed = self._files()
+        self.table = self._read(files)
+        if self.packed:
+            unpack_pictures(files, self.root)
         naming = self.table["frame_naming"].combine_chunks()
         keys = pc.binary_join_element_wise(self.table["scene_name"], self.table["view_set_id"], naming, "\x1f")
         codes = keys.combine_chunks().dictionary_encode().indices.to_numpy()
@@ -101,18 +106,31 @@ class QuestionTable:
             self.groups = [self.groups[index] for index in chosen]
         self._check_pictures()
 
-    def _read(self) -> pa.Table:
+    def _files(self) -> tuple[list[Path], bool]:
+        """The Parquet files of the splits, and whether they are packed, that is hold the pictures."""
         files: list[Path] = []
+        packed: set[bool] = set()
         for split in self.source.split.split("+"):
             folder = self.root / "data" / split
-            files += (found := sorted(folder.glob("*.parquet")))
+            found = sorted(folder.glob("*.parquet")) or sorted(folder.parent.glob(f"{split}-[0-9]*.parquet"))
             if not found:
-                splits = ", ".join(sorted(p.name for p in (self.root / "data").glob("*"))) or "no split"
+                known = {path.name.split("-")[0] for path in folder.parent.glob("*") if path.suffix != ".partial"}
+                splits = ", ".join(sorted(known)) or "no split"
                 raise InputError(f"{folder}: no .parquet file there, expected the split to be one of: {splits}")
-        wanted = pa.schema([SCHEMA.field(name) for name in _COLUMNS])
+            packed.add(found[0].parent != folder)
+            files += found
+        if len(packed) > 1:
+            raise InputError(f"{self.root / 'data'}: some splits are packed and others are not, expected one kind")
+        return files, packed.pop()
+
+    def _read(self, files: Sequence[Path]) -> pa.Table:
+        folder = files[0].parent
+        names = {name: "image_paths" if name == "images" and self.packed else name for name in _COLUMNS}
+        wanted = pa.schema([SCHEMA.field(name).with_name(source) for name, source in names.items()])
         types = pc.field("question_type").isin(self.source.question_types) if self.source.question_types else None
+        columns = {name: pc.field(source) for name, source in names.items()}
         try:
-            table = pyarrow.dataset.dataset(files, schema=wanted).to_table(filter=types)
+            table = pyarrow.dataset.dataset(list(files), schema=wanted).to_table(columns=columns, filter=types)
         except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
             raise InputError(f"{folder}: not readable as question files ({' '.join(str(error).split())})") from error
         missing = [name for name in ("question", "images", "view_set_id") if table[name].null_count]
