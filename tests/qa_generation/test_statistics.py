@@ -13,6 +13,7 @@ from qa_generation.dataset_card import blind_rows, size_category, table_cell, wr
 from qa_generation.errors import InputError
 from qa_generation.generate import Report
 from qa_generation.generation_config import GenerationConfig
+from qa_generation.records import SCHEMA
 from qa_generation.statistics import gather
 from tests.qa_generation.question_set import many_scenes, record, write_set
 
@@ -135,3 +136,10 @@ def test_size_categories_are_the_hubs(records: int, name: str):
 def test_a_cell_stays_in_its_cell():
     assert "|" not in table_cell("a|b\nc") and "\n" not in table_cell("a\nb")
     assert table_cell("<i>*x*</i>") == "&#60;i&#62;\\*x\\*&#60;/i&#62;"
+
+
+def test_the_documentation_names_every_column():
+    text = (Path(__file__).parents[2] / "docs" / "dataset.md").read_text(encoding="utf-8")
+    rows = text.split("## 2. Columns")[1].split("## 3.")[0].splitlines()
+    named = [name for row in rows if row.startswith("| `") for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(named) == sorted(SCHEMA.names)
