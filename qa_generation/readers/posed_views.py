@@ -25,17 +25,13 @@ class PosedViews:
 
 
 def thin(numbers: Sequence[int], wanted: int | None) -> list[int]:
-    """Of rising frame numbers those that are ``wanted`` or more apart, from the first on.
+    """Of rising frame numbers the first in every block of ``wanted`` frames of the original video.
 
-    Without a wish every 10th, or all where there are at most 300. Distances count in the original video, so that a
-    list which holds every 10th frame already is not thinned again.
+    Without a wish blocks are of 10, or of 1 where there are at most 300 numbers. Frames 0, 10, 20 ... are chosen where
+    they are there, and a list that holds no others is not thinned again.
     """
     stride = choose_stride(len(numbers), wanted)
-    chosen: list[int] = []
-    for number in numbers:
-        if not chosen or number - chosen[-1] >= stride:
-            chosen.append(number)
-    return chosen
+    return sorted({number // stride: number for number in sorted(numbers, reverse=True)}.values())
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:

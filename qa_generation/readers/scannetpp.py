@@ -42,8 +42,8 @@ class ScanNetPPReader:
     Args:
         root: folder of the dataset, or its ``data`` folder.
         camera: ``iphone`` (video frames with depth) or ``dslr`` (photographs).
-        frame_stride: frames are so many apart; by default 10 for the iPhone (1 where that leaves it with at most 300),
-            and 1 for the DSLR.
+        frame_stride: read one of so many frames of the iPhone's video, by default 10, or 1 where at most 300 have a
+            pose; or one of so many photographs, by default 1.
         label_map: ``raw`` for the annotators' words, ``instance`` or ``semantic`` for the benchmark's classes.
         split: name of a list in ``splits/``, e.g. ``nvs_sem_val``, to read only its scenes; empty for all.
 

@@ -62,6 +62,7 @@ def open_iphone(folder: Path, stride: int | None = None) -> PosedViews:
     for number in thin(numbers, stride):
         pose, stored = poses[number], picture_of(number)
         assert stored is not None
+        _check_size(stored, size)
         lens, read_depth = pose.lens(size), depth_of(number)
         views.append(
             View(
@@ -85,12 +86,6 @@ def _pictures(folder: Path, poses: Mapping[int, PosedFrame]) -> tuple[tuple[int,
         if not known:
             raise SceneError(f"{folder / 'rgb'}: none of its {len(extracted)} pictures is of a frame with a pose")
         size = check_picture(Blob(known[0]), str(known[0]))
-        for path in known[1:]:
-            found = check_picture(Blob(path), str(path))
-            if found != size:
-                raise SceneError(
-                    f"{path}: picture is {found[0]}x{found[1]}, expected {size[0]}x{size[1]} like the rest"
-                )
         return size, lambda number: Blob(extracted[number]) if number in extracted else None
     path = folder / "rgb.mkv"
     if not path.is_file():
@@ -100,6 +95,17 @@ def _pictures(folder: Path, poses: Mapping[int, PosedFrame]) -> tuple[tuple[int,
         )
     video = Video(path)
     return video.size(), lambda number: VideoFrameBlob(path, video=video, index=number)
+
+
+def _check_size(stored: Blob, size: tuple[int, int]) -> None:
+    """Raises ``SceneError`` for an extracted picture that is broken or of another size; frames of a video have one."""
+    if isinstance(stored, VideoFrameBlob):
+        return
+    found = check_picture(stored, str(stored.path))
+    if found != size:
+        raise SceneError(
+            f"{stored.path}: picture is {found[0]}x{found[1]}, expected {size[0]}x{size[1]} like the first"
+        )
 
 
 def _numbered(folder: Path) -> dict[int, Path]:

@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import sys
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from PIL import Image
 
 from qa_generation.errors import InputError
 from qa_generation.readers.base import open_reader
+from qa_generation.readers.posed_views import thin
 from qa_generation.readers.scannetpp import ScanNetPPReader
 from qa_generation.scene import ComputedBlob, Scene
 from qa_generation.synthetic.content import SyntheticScene
@@ -341,3 +343,18 @@ def test_writing_twice_gives_the_same_bytes(room: SyntheticScene, dataset: Path,
     for path in (dataset / "data" / NAME).rglob("*"):
         if path.is_file():
             assert path.read_bytes() == (again / path.relative_to(dataset / "data" / NAME)).read_bytes(), path.name
+
+
+@pytest.mark.parametrize(
+    ("numbers", "wanted", "chosen"),
+    [
+        (range(40), 10, [0, 10, 20, 30]),
+        ([3, 4, 11, 20, 29, 30], 10, [3, 11, 20, 30]),
+        (range(300), None, list(range(300))),
+        (range(0, 3010, 10), None, list(range(0, 3010, 10))),  # every 10th frame already
+        (range(301), None, list(range(0, 301, 10))),
+        ([], 5, []),
+    ],
+)
+def test_frames_are_thinned_by_their_number(numbers: Sequence[int], wanted: int | None, chosen: list[int]) -> None:
+    assert thin(list(numbers), wanted) == chosen
