@@ -53,7 +53,7 @@ def read_boxes(
     path = segment.need("lidar_box")
     rows = find_rows(path, list(world_from_vehicle), [OBJECT_KEY])
     found: dict[int, dict[str, AnnotatedBox]] = {timestamp: {} for timestamp in world_from_vehicle}
-    for row in rows.values([*_SHAPE, _HEADING, _TYPE]):
+    for row in rows.values([*_SHAPE, _HEADING, _TYPE], batch_rows=4096):
         object_id, here = str(row[OBJECT_KEY]), found[row[TIMESTAMP]]
         if object_id in here:
             raise SceneError(f"{path}: object {object_id} stands twice at {row[TIMESTAMP]}, expected once")

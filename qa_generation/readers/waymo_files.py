@@ -33,7 +33,7 @@ COMPONENTS: Mapping[str, str] = {
     "lidar_pose": "the pose of every pixel of the top laser",
 }
 # values decoded at a time: a range image is up to 2.7 MB
-_BATCH_ROWS = 2
+BATCH_ROWS = 2
 # more than any file of the dataset has
 _MAX_ROWS = 10_000_000
 _BUFFER_BYTES = 1 << 20
@@ -91,8 +91,8 @@ class Rows:
         ordered = sorted(numbers)
         return Rows(self.path, tuple(self.places[n] for n in ordered), tuple(self.keys[n] for n in ordered))
 
-    def values(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """The named columns of each row, keys included, one row in memory at a time; lists are numpy arrays.
+    def values(self, columns: Sequence[str], batch_rows: int = BATCH_ROWS) -> Iterator[dict[str, Any]]:
+        """The named columns of each row, keys included, ``batch_rows`` in memory at a time; lists are numpy arrays.
 
         Raises:
             SceneError: the file is broken, or lacks a column.
@@ -105,7 +105,7 @@ class Rows:
                 number = 0
                 for group in sorted({group for group, _ in self.places}):
                     wanted = [row for row_group, row in self.places if row_group == group]
-                    for values in _rows_of(file, group, wanted, columns):
+                    for values in _rows_of(file, group, wanted, columns, batch_rows):
                         yield dict(self.keys[number]) | values
                         number += 1
         except SceneError:
@@ -209,17 +209,18 @@ def _may_hold(file: pq.ParquetFile, group: int, timestamps: Sequence[int]) -> bo
         column = metadata.column(index)
         if column.path_in_schema == TIMESTAMP and column.is_stats_set and column.statistics.has_min_max:
             low, high = column.statistics.min, column.statistics.max
-            return any(low <= stamp <= high for stamp in timestamps)
+            if isinstance(low, int) and isinstance(high, int):
+                return any(low <= stamp <= high for stamp in timestamps)
     return True
 
 
 def _rows_of(
-    file: pq.ParquetFile, group: int, wanted: Sequence[int], columns: Sequence[str]
+    file: pq.ParquetFile, group: int, wanted: Sequence[int], columns: Sequence[str], batch_rows: int
 ) -> Iterator[dict[str, Any]]:
     """The wanted rows of one row group; decoding stops after the last of them."""
     left = list(wanted)
     start = 0
-    batches = file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=list(columns), use_threads=False)
+    batches = file.iter_batches(batch_rows, row_groups=[group], columns=list(columns), use_threads=False)
     for batch in batches:
         while left and left[0] < start + batch.num_rows:
             row = left.pop(0) - start
@@ -240,6 +241,8 @@ def _cell(scalar: pa.Scalar) -> Any:
 
 def _numbers(table: pa.Table, column: str, path: Path) -> Int64[np.ndarray, " rows"]:
     cells = table.column(column)
+    if pa.types.is_dictionary(cells.type):
+        cells = cells.cast(cells.type.value_type)
     if not pa.types.is_integer(cells.type) or cells.null_count:
         raise SceneError(f"{path}: {column} is of type {cells.type}, expected whole numbers without gaps")
     return cells.to_numpy().astype(np.int64)
