@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from math import ceil
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from qa_generation.scene import Scene
 from qa_generation.seeding import generator, stable_int
 from qa_generation.selection import choose
 from qa_generation.tasks import TASKS
-from qa_generation.tasks.base import Draft, Mark, Task
+from qa_generation.tasks.base import Candidate, Draft, Mark, Task
 from qa_generation.tasks.context import SceneContext, SetFacts
 from qa_generation.tasks.strata import strata
 from qa_generation.tasks.warmup import WARMUP_TASKS
@@ -85,7 +87,8 @@ def write_type(
     candidates = task.candidates(context)
     fair = candidates.only(candidates.fair)
     wanted = Counter(task.counts(fair, context.config, quota))
-    least = int(context.config.least_per_type * quota)
+    # where what tells its answer is left out later, nothing is to be gained by asking it
+    least = 0 if context.config.blind else int(context.config.least_per_type * quota)
     if wanted.total() >= least:
         candidates = fair
     else:
@@ -94,7 +97,7 @@ def write_type(
     context.answer_counts[question_type] = Counter(wanted)
     set_sizes = np.array([len(facts.members) for facts in context.sets], dtype=np.int64)
     earlier = NearDuplicates(context)
-    drafts: list[tuple[int, Draft]] = []
+    written: list[tuple[Candidate, Draft]] = []
     for index in choose(candidates, dict(wanted), set_sizes, rng, strata(context, candidates)):
         candidate = candidates[index]
         if not wanted[candidate.answer]:
@@ -103,8 +106,37 @@ def write_type(
         if draft is None or not earlier.is_new(candidate, draft):
             continue
         wanted[candidate.answer] -= 1
-        drafts.append((candidate.view_set, draft))
-    return drafts
+        written.append((candidate, draft))
+    if task.shares is not None:
+        written = in_shares(written, task.shares(context.config))
+    return [(candidate.view_set, draft) for candidate, draft in written]
+
+
+def in_shares(written: list[tuple[Candidate, Draft]], shares: Mapping[int, float]) -> list[tuple[Candidate, Draft]]:
+    """Those that keep the answers in their shares after some could not be written, among questions of one name too.
+
+    Of a name that has too many of one answer the last of them go first.
+    """
+    number = Counter(candidate.answer for candidate, _ in written)
+    total = min((number[answer] / share for answer, share in shares.items() if share > 0), default=0.0)
+    room = {answer: ceil(share * total) for answer, share in shares.items()}
+    by_name: dict[int, Counter[int]] = defaultdict(Counter)
+    for candidate, _ in written:
+        by_name[candidate.category][candidate.answer] += 1
+
+    def lead(candidate: Candidate) -> float:
+        of_name = by_name[candidate.category]
+        return of_name[candidate.answer] - shares[candidate.answer] * of_name.total()
+
+    dropped: set[int] = set()
+    for answer in sorted(shares):
+        mine = [index for index, (candidate, _) in enumerate(written) if candidate.answer == answer]
+        while len(mine) > room[answer]:
+            worst = max(mine, key=lambda index: (lead(written[index][0]), index))
+            mine.remove(worst)
+            dropped.add(worst)
+            by_name[written[worst][0].category][answer] -= 1
+    return [pair for index, pair in enumerate(written) if index not in dropped]
 
 
 def finish(

@@ -63,7 +63,8 @@ class GenerationConfig:
         localization_negatives: share of localisation questions whose answer is ``No``, one of four options.
         occlusion_window: a target is preferred when its combined occlusion is in here in some frame of the set.
         name_balance: leave out questions whose names alone give the answer away, learned over all scenes (from 8 on).
-        least_per_type: share of the quota that is asked in spite of that where too few others are left.
+        least_per_type: share of the quota that is asked in spite of that where too few others are left; without
+            effect where ``blind`` is set.
         oversample: questions made for each one wanted, of which those are left out that give themselves away.
         blind: how that is found out; None keeps all.
         warmup: auxiliary single-view questions per type and training scene; 0 makes none.

@@ -67,15 +67,16 @@ def print_report(report: AuditReport) -> None:
     from rich.table import Table
 
     table = Table(title=f"{report.verdicts().total()} records of {report.scenes} scenes audited")
-    for name in ("type", "agree", "borderline", "disagree", "rules broken"):
-        table.add_column(name, justify="left" if name == "type" else "right")
+    table.add_column("type", no_wrap=True)
+    for name in ("agree", "border\nline", "dis\nagree", "rules\nbroken"):
+        table.add_column(name, justify="right")
     table.add_column("borderline because of")
     for question_type, tally in sorted(report.types.items()):
         table.add_row(
             question_type,
             *(str(tally.verdicts[verdict]) for verdict in ("agree", "borderline", "disagree")),
             str(tally.rules["disagree"]),
-            ", ".join(f"{name} {number}" for name, number in tally.thresholds.most_common(3)),
+            ", ".join(f"{name} {number}" for name, number in tally.thresholds.most_common(2)),
         )
     console = Console()
     show = partial(console.print, markup=False, highlight=False, soft_wrap=True)

@@ -160,7 +160,7 @@ def check_labels(case: Case, place: Place, record: QARecord) -> None:
 
 def _check_coverage(case: Case, place: Place, record: QARecord) -> None:
     deciding = [*record.target_ids, *record.reference_ids]
-    full = max(min(place.presence(frame, i).visible for i in deciding) for frame in record.frames)
+    full = max(min(place.presence(frame, i).clearly_visible for i in deciding) for frame in record.frames)
     wanted = full if record.gt_scenario == "Full Coverage" else full.negated
     case.need(wanted, "pixels", f"gt_scenario is {record.gt_scenario!r}")
 

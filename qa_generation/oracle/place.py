@@ -24,10 +24,14 @@ _SIDE, _FINE_SIDE = 64, 320
 
 @dataclass(frozen=True)
 class Presence:
-    """What is sure of one instance in one view; neither visible nor absent is ambiguous and decides nothing."""
+    """What is sure of one instance in one view; neither visible nor absent is ambiguous and decides nothing.
+
+    What is visible by less than the guard of `Rules` may be called visible or not: ``clearly_visible`` is MAYBE for it.
+    """
 
     visible: Truth
     absent: Truth
+    clearly_visible: Truth
     threshold: str
     text: str
 
@@ -147,29 +151,32 @@ class Place:
     def _find_presence(self, view_id: str, instance: int) -> Presence:
         low, mean, high = self.pixels(view_id, instance)
         least = self.rules.least_pixels(self.lens(view_id).grid)
-        absent = at_least(low, high, 1.0).negated
-        enough = at_least(low, high, least)
+        absent, enough = at_least(low, high, 1.0).negated, at_least(low, high, least)
         name = f"{self.category(instance)} {instance} in {view_id}"
         text = f"{name}: {mean:.1f} px ({low:.0f}-{high:.0f}), visible from {least:.0f}"
         if enough is Truth.NO:
-            return Presence(Truth.NO, absent, "one pixel", text)
-        share, share_text = self._share(view_id, instance, low, high)
+            return Presence(Truth.NO, absent, Truth.NO, "one pixel", text)
+        shares = self._shares(view_id, instance, low, high)
+        least_share, guard = self.rules.min_visible_fraction, self.rules.guard
+        share = at_least(*shares, least_share)
+        threshold = "pixels"
         if share is not Truth.YES:
-            text = f"{name}: {share_text}"
-        return Presence(min(enough, share), absent, "pixels" if share is Truth.YES else "visible share", text)
+            text = f"{name}: {shares[0]:.1%} to {shares[1]:.1%} of it are seen, visible from {least_share:.0%}"
+            threshold = "visible share"
+        visible = min(enough, share)
+        clearly = min(at_least(low, high, guard * least), at_least(*shares, guard * least_share))
+        # between the threshold and the guarded one a label may say either
+        return Presence(visible, absent, min(visible, max(clearly, Truth.MAYBE)), threshold, text)
 
-    def _share(self, view_id: str, instance: int, low: float, high: float) -> tuple[Truth, str]:
-        """Whether enough of the whole silhouette is seen."""
-        least = self.rules.min_visible_fraction
-        truth, text = Truth.MAYBE, ""
+    def _shares(self, view_id: str, instance: int, low: float, high: float) -> tuple[float, float]:
+        """Least and largest share of the whole silhouette that is seen; looks closer where the threshold is near."""
+        least, shares = self.rules.min_visible_fraction, (0.0, 1.0)
         for side in (_SIDE, _FINE_SIDE):
             whole = self.silhouette(view_id, instance, side).on_canvas
             shares = low / max(whole.high, 1.0), high / max(whole.low, 1.0)
-            truth = at_least(*shares, least)
-            text = f"{shares[0]:.1%} to {shares[1]:.1%} of it are seen, visible from {least:.0%}"
-            if truth is not Truth.MAYBE:
+            if at_least(*shares, least) is not Truth.MAYBE:
                 break
-        return truth, text
+        return shares
 
     def seen(self, frames: Sequence[str], instance: int) -> Truth:
         """Whether some frame shows a pixel of the instance."""

@@ -25,6 +25,7 @@ class Rules:
         max_side: longer side of the pixel grid that "visible" is defined on.
         min_pixels, min_frame_share: least pixels of a visible instance, absolute and as a share of the grid.
         min_visible_fraction: least visible share of the whole silhouette, parts beyond the frame included.
+        guard: labels may call visible only what passes both by this factor; what lies between decides no answer.
         overlap_cap: largest overlap of two frames of one record, percent.
     """
 
@@ -36,6 +37,7 @@ class Rules:
     min_pixels: int = 64
     min_frame_share: float = 0.0005
     min_visible_fraction: float = 0.05
+    guard: float = 1.25
     overlap_cap: float = 30.0
 
     @classmethod

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int32, Int64
+from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
 from qa_generation.oracle.rules import NEAR_M, Rules
 from qa_generation.oracle.sight import Lens, Surface
 
-POINTS_PER_VOXEL = 2.0
+POINTS_PER_VOXEL = 1.5
 MOST_POINTS = 4_000_000
 
 
@@ -18,7 +18,7 @@ MOST_POINTS = 4_000_000
 class SurfacePoints:
     """Points spread at random over the instances: place, instance (column) and voxel number of each."""
 
-    points: Float64[np.ndarray, "points 3"]
+    points: Float32[np.ndarray, "3 points"]
     columns: Int32[np.ndarray, " points"]
     voxels: Int64[np.ndarray, " points"]
     voxel_count: int
@@ -32,19 +32,21 @@ def scatter(
 ) -> SurfacePoints:
     """About ``POINTS_PER_VOXEL`` points per voxel face of surface, fewer where that were more than ``MOST_POINTS``."""
     if not len(corners):
-        return SurfacePoints(np.zeros((0, 3)), np.zeros(0, np.int32), np.zeros(0, np.int64), 0)
+        return SurfacePoints(np.zeros((3, 0), np.float32), np.zeros(0, np.int32), np.zeros(0, np.int64), 0)
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2.0
-    total = min(MOST_POINTS, round(POINTS_PER_VOXEL * area.sum() / voxel_m**2))
+    total = max(1, min(MOST_POINTS, round(POINTS_PER_VOXEL * area.sum() / voxel_m**2)))
     # evenly along the running area: every triangle gets its share to within one point
     ends = np.cumsum(area)
-    places = (np.arange(total) + rng.random(total)) / max(total, 1) * ends[-1]
+    places = (np.arange(total) + rng.random(total)) / total * ends[-1]
     owner = np.minimum(np.searchsorted(ends, places, side="right"), len(corners) - 1)
     root, along = np.sqrt(rng.random(total))[:, None], rng.random(total)[:, None]
     a, b, c = corners[owner, 0], corners[owner, 1], corners[owner, 2]
     points = (1.0 - root) * a + root * (1.0 - along) * b + root * along * c
     cells = np.floor(points / voxel_m).astype(np.int64)
-    found, voxels = np.unique(cells, axis=0, return_inverse=True) if total else (cells, np.zeros(0, np.int64))
-    return SurfacePoints(points, columns[owner].astype(np.int32), voxels.reshape(-1), len(found))
+    cells -= cells.min(axis=0)
+    found, voxels = np.unique(np.ravel_multi_index(cells.T, cells.max(axis=0) + 1), return_inverse=True)
+    stored = np.ascontiguousarray(points.T, dtype=np.float32)
+    return SurfacePoints(stored, columns[owner].astype(np.int32), voxels, len(found))
 
 
 def seen_voxels(
@@ -52,10 +54,10 @@ def seen_voxels(
 ) -> Bool[np.ndarray, " voxels"]:
     """Voxels with a point of a present instance that nothing hides by more than the tolerance."""
     seen = np.zeros(cloud.voxel_count, dtype=bool)
-    of = np.flatnonzero(present[cloud.columns])
-    camera = lens.camera(cloud.points[of])
-    before = camera[:, 2] > NEAR_M
-    of, camera = of[before], camera[before]
+    pose = lens.view.world_to_camera.astype(np.float32)
+    camera = pose[:3, :3] @ cloud.points + pose[:3, 3:]
+    of = np.flatnonzero(present[cloud.columns] & (camera[2] > NEAR_M))
+    camera = np.ascontiguousarray(camera[:, of].T)
     places = lens.places(camera)
     inside = ((places >= 0) & (places < np.array(lens.grid))).all(axis=1)
     of, camera, places = of[inside], camera[inside], places[inside]

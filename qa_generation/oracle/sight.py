@@ -9,6 +9,7 @@ depends on where the grid happens to lie, which is the sampling tolerance of eve
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64
@@ -56,15 +57,22 @@ class Lens:
 
     def rays(self, places: Float64[np.ndarray, "rays 2"]) -> Float32[np.ndarray, "rays 6"]:
         """Rays through places of the grid that start at the near plane; their parameter is depth - NEAR_M."""
-        scale = np.array(self.view.size) / np.array(self.grid)
-        pixels = places * scale - 0.5  # pixel centres of the picture are at integers
-        homogeneous = np.concatenate([pixels, np.ones((len(pixels), 1))], axis=1)
-        pose = self.view.world_to_camera
-        directions = np.linalg.solve(pose[:3, :3], np.linalg.solve(self.view.intrinsics, homogeneous.T)).T
+        to_world, origin = self._to_world
+        directions = places @ to_world[:, :2].T + to_world[:, 2]
         rays = np.empty((len(places), 6), dtype=np.float32)
-        rays[:, :3] = np.linalg.solve(pose[:3, :3], -pose[:3, 3]) + NEAR_M * directions
+        rays[:, :3] = origin + NEAR_M * directions
         rays[:, 3:] = directions
         return rays
+
+    @cached_property
+    def _to_world(self) -> tuple[Float64[np.ndarray, "3 3"], Float64[np.ndarray, "3"]]:
+        """(x, y, 1) on the grid to a world direction of depth 1, and the camera centre."""
+        across, down = np.array(self.view.size) / np.array(self.grid)
+        # pixel centres of the picture are at integers
+        to_pixels = np.array([[across, 0.0, -0.5], [0.0, down, -0.5], [0.0, 0.0, 1.0]])
+        rotation, translation = self.view.world_to_camera[:3, :3], self.view.world_to_camera[:3, 3]
+        to_camera = np.linalg.solve(self.view.intrinsics, to_pixels)
+        return np.linalg.solve(rotation, to_camera), np.linalg.solve(rotation, -translation)
 
     def camera(self, points: Float64[np.ndarray, "points 3"]) -> Float64[np.ndarray, "points 3"]:
         """World points in camera coordinates, metres."""
@@ -72,8 +80,8 @@ class Lens:
 
     def places(self, camera_points: Float64[np.ndarray, "points 3"]) -> Float64[np.ndarray, "points 2"]:
         """Where points in front of the camera fall on the grid."""
-        pixels = (camera_points / camera_points[:, 2:]) @ self.view.intrinsics[:2].T
-        return (pixels + 0.5) * np.array(self.grid) / np.array(self.view.size)
+        pixels = camera_points[:, :2] @ self.view.intrinsics[:2, :2].T / camera_points[:, 2:]
+        return (pixels + self.view.intrinsics[:2, 2] + 0.5) * (np.array(self.grid) / np.array(self.view.size))
 
 
 @dataclass(frozen=True, eq=False)

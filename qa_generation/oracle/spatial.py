@@ -66,30 +66,23 @@ _SIGNS = tuple(product((-1, 1), repeat=3))
 def holds(first: Seat, direction: str, second: Seat, margin_m: float) -> Truth:
     """Whether ``first direction second``; MAYBE where only rounding decides."""
     axis, sign = DIRECTIONS[direction]
-    if axis == "ab":
-        # higher is the smaller y
-        gap_m = second.low[1] - first.high[1] if sign > 0 else first.low[1] - second.high[1]
-        surface_gap_m = (
-            second.surface_low[1] - first.surface_high[1] if sign > 0 else first.surface_low[1] - second.surface_high[1]
-        )
-        order = sign * (first.height_m - second.height_m)
-        front_m = np.inf
-    else:
-        k = 0 if axis == "lr" else 2
-        gap_m = first.low[k] - second.high[k] if sign > 0 else second.low[k] - first.high[k]
-        surface_gap_m = (
-            first.surface_low[k] - second.surface_high[k] if sign > 0 else second.surface_low[k] - first.surface_high[k]
-        )
-        front_m = min(first.low[2], second.low[2]) - NEAR_M
-        if axis == "fb":
-            order = sign * float(np.linalg.norm(first.center) - np.linalg.norm(second.center))
-        elif front_m > 0:
-            order = sign * (first.center[0] / first.center[2] - second.center[0] / second.center[2])
-        else:
-            order = -np.inf
+    k = ("lr", "ab", "fb").index(axis)
+    # camera y points down, so what is higher comes first along it
+    before, after = (second, first) if (sign > 0) != (axis == "ab") else (first, second)
+    gap_m = after.low[k] - before.high[k]
+    surface_gap_m = after.surface_low[k] - before.surface_high[k]
+    front_m = np.inf if axis == "ab" else min(first.low[2], second.low[2]) - NEAR_M
+    order = sign * (_rank(first, axis) - _rank(second, axis)) if front_m > 0 else -np.inf
     # what is asked of boxes must be true of the things themselves, or the box does not hold its object
     slack = min(gap_m - margin_m, front_m, order, surface_gap_m)
     return Truth.YES if slack > ROUNDING_M else Truth.NO if slack < -ROUNDING_M else Truth.MAYBE
+
+
+def _rank(thing: Seat, axis: str) -> float:
+    """What must be larger of the thing to the right, the higher and the farther one."""
+    if axis == "lr":
+        return float(thing.center[0] / thing.center[2])
+    return thing.height_m if axis == "ab" else float(np.linalg.norm(thing.center))
 
 
 def opposite(direction: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from qa_generation import levels
 from qa_generation.compose import image_path
 from qa_generation.generation_config import GenerationConfig
-from qa_generation.options import LetterBalance, allocate, allocate_within, lettered
+from qa_generation.options import LetterBalance, allocate, allocate_by_share, allocate_within, lettered
 from qa_generation.orbit import best_frame, motion, round_object
 from qa_generation.orbit.capture import ObjectCapture
 from qa_generation.orbit.drafts import Asked, Family, OrbitDraft
@@ -37,7 +37,7 @@ FAMILIES: Mapping[str, Family] = {
     "orbit_angle_deg": motion.angle_number,
 }
 # largest share of one answer class; where there are fewer classes, all are equally many
-MAX_SHARES: Mapping[str, float] = {"orbit_angle": 0.25, "orbit_angle_deg": 0.125}
+MAX_SHARES: Mapping[str, float] = {"orbit_angle_deg": 0.125}
 MAX_SHARE_OF_PLACE = 0.1
 TWO_WAYS = ("orbit_motion_lr", "orbit_motion_turn", "orbit_motion_ud", "orbit_motion_fb")
 OBJECT_ID = 1
@@ -51,7 +51,12 @@ def compose_orbit(capture: ObjectCapture, config: GenerationConfig, seed: int) -
     Raises:
         SceneError: masks and poses contradict each other.
     """
-    facts = gather_facts(capture)
+    return compose_from_facts(gather_facts(capture), config, seed)
+
+
+def compose_from_facts(facts: OrbitFacts, config: GenerationConfig, seed: int) -> list[QARecord]:
+    """The records of a capture whose facts are there already."""
+    capture = facts.capture
     sets = draw_orbit_sets(facts, config.sampling, generator(seed, capture.dataset, capture.scene_id, "view sets"))
     letters = LetterBalance()
     records: list[QARecord] = []
@@ -63,7 +68,8 @@ def compose_orbit(capture: ObjectCapture, config: GenerationConfig, seed: int) -
             for draft in family(Asked(facts, view_set, config.frame_naming, rng))
         ]
         for number, (index, draft) in enumerate(choose(question_type, found, config.pool_quota(question_type), rng)):
-            options, letter = (), ""
+            options: tuple[str, ...] = ()
+            letter = ""
             if draft.wrong:
                 position = letters.place(question_type, 1 + len(draft.wrong), rng)
                 options, letter = lettered(draft.answer, draft.wrong, position, rng)
@@ -100,9 +106,11 @@ def choose(
 def _wanted(question_type: str, available: Mapping[int, int], quota: int) -> dict[int, int]:
     if question_type == "orbit_opposite":
         return allocate_within(available, quota, lambda key: key // 2)
-    return allocate(
-        available, quota, MAX_SHARES.get(question_type, 0.5 if question_type in TWO_WAYS else MAX_SHARE_OF_PLACE)
-    )
+    if question_type == "orbit_angle":
+        # its options are always the same four, so that the rarest range sets the number
+        return allocate_by_share(available, quota, dict.fromkeys(range(len(motion.EDGES_DEG) + 1), 0.25))
+    share = 0.5 if question_type in TWO_WAYS else MAX_SHARE_OF_PLACE
+    return allocate(available, quota, MAX_SHARES.get(question_type, share))
 
 
 def _finish(

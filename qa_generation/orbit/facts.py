@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float64
 
 from qa_generation.errors import SceneError
 from qa_generation.orbit.capture import ObjectCapture
-from qa_generation.orbit.hull import Hull, carve
+from qa_generation.orbit.hull import CELLS, Hull, carve
 from qa_generation.orbit.turn import Turn, angle_between, nearest_to_lines, turn_of
 
 # an outline that matches the masks worse than this on average: masks and poses contradict each other
@@ -74,8 +74,8 @@ class OrbitFacts:
         return ((~self.hull.inside_frame) @ self.hull.area) / max(float(self.hull.area.sum()), 1e-12)
 
 
-def gather_facts(capture: ObjectCapture) -> OrbitFacts:
-    """The facts of a capture.
+def gather_facts(capture: ObjectCapture, cells: int = CELLS) -> OrbitFacts:
+    """The facts of a capture, its hull carved from a grid of so many cells per side.
 
     Raises:
         SceneError: masks and poses contradict each other.
@@ -83,7 +83,7 @@ def gather_facts(capture: ObjectCapture) -> OrbitFacts:
     try:
         turn = capture.turn
         other = turn_of(capture.world_to_camera, masks_center(capture))
-        hull = carve(capture)
+        hull = carve(capture, cells)
     except ValueError as error:
         raise SceneError(f"capture {capture.scene_id}: {error}") from None
     match = float(hull.silhouette_iou.mean())

@@ -8,6 +8,9 @@ Hollows are filled in a hull, so only questions with a wide margin may rest on i
 How much two views share is measured by the cosine at which both face the surface (the smaller of the two), not by a
 yes or no per sample: whether a wall at a grazing angle is "shown" is a matter of taste, and large flat walls would then
 decide everything. With the cosine, the ranking of frames found on hulls is that found on the true meshes.
+
+Hulls live in a frame of their own, so that they do not depend on the capture's arbitrary axes and scale: the middle of
+the object is the origin, the first camera gives the axes, and the mean distance of the cameras is the unit.
 """
 
 from __future__ import annotations
@@ -36,16 +39,15 @@ class Hull:
     """Surface samples and who sees them.
 
     Attributes:
-        points, normals: positions and outward unit normals, world.
-        area: what each sample stands for, in the capture's own unit squared.
+        points, normals: positions and outward unit normals.
+        area: what each sample stands for, squared units.
         cosine: of the angle between normal and the line to the camera; 0 where the view does not see the sample: it is
             turned away, outside the picture or the mask, or the hull stands before it.
         inside_frame: which sample projects into the picture.
         silhouette_iou: how well the hull's outline matches each mask, 0-1.
-        outline_pixels: pixels of the hull's outline in each view, inside the picture, pixels of the coarse grid times
-            its step squared.
+        outline_pixels: size of the hull's outline in each view, as far as it lies in the picture, pixels.
         hidden_share: share of the outline's inside that is not in the mask: something stands before the object.
-        occupied: the carved grid; ``origin`` and ``cell`` place it in the world.
+        occupied: the carved grid; its lowest corner is at ``origin``, its cells have sides of ``cell``.
     """
 
     points: Float64[np.ndarray, "samples 3"]
@@ -82,7 +84,7 @@ class _Silhouette:
     """One view's mask on a coarse grid."""
 
     lens: Lens
-    world_to_camera: Float64[np.ndarray, "4 4"]
+    pose: Float64[np.ndarray, "4 4"]
     pixels: Bool[np.ndarray, "height width"]
     step: int
 
@@ -90,7 +92,7 @@ class _Silhouette:
         self, points: Float64[np.ndarray, "points 3"]
     ) -> tuple[Bool[np.ndarray, " points"], Bool[np.ndarray, " points"]]:
         """Which points lie in the picture, and which of those in the mask."""
-        camera = points @ self.world_to_camera[:3, :3].T + self.world_to_camera[:3, 3]
+        camera = points @ self.pose[:3, :3].T + self.pose[:3, 3]
         pixels, inside = self.lens.project(camera)
         index = np.rint(np.where(inside[:, None], pixels, 0.0)).astype(np.int64) // self.step
         return inside, inside & self.pixels[index[:, 1], index[:, 0]]
@@ -102,7 +104,7 @@ def carve(capture: ObjectCapture, cells: int = CELLS) -> Hull:
     Raises:
         ValueError: nothing is left after carving; masks and poses contradict each other.
     """
-    silhouettes = [_silhouette(capture, index) for index in range(len(capture.views))]
+    silhouettes = [_silhouette(capture, index, pose) for index, pose in enumerate(_own_poses(capture))]
     low, side = _first_cube(capture)
     for _ in range(2):  # a coarse carving finds where the object is, the second fills the grid with it
         origin, cell = low, side / cells
@@ -114,10 +116,19 @@ def carve(capture: ObjectCapture, cells: int = CELLS) -> Hull:
         middle, side = origin + (first + last) / 2 * cell, float((last - first).max() * cell)
         low = middle - side / 2
     points, normals, area = _surface(occupied, origin, cell)
-    return _seen(capture, silhouettes, occupied, origin, cell, points, normals, area)
+    return _seen(silhouettes, occupied, origin, cell, points, normals, area)
 
 
-def _silhouette(capture: ObjectCapture, index: int) -> _Silhouette:
+def _own_poses(capture: ObjectCapture) -> Float64[np.ndarray, "views 4 4"]:
+    """From the hull's frame to every camera, camera coordinates in units of the mean distance too."""
+    turn, poses = capture.turn, capture.world_to_camera.copy()
+    middle = np.einsum("vij,j->vi", poses[:, :3, :3], turn.center) + poses[:, :3, 3]
+    poses[:, :3, 3] = middle / turn.distance.mean()
+    poses[:, :3, :3] = poses[:, :3, :3] @ capture.world_to_camera[0, :3, :3].T
+    return poses
+
+
+def _silhouette(capture: ObjectCapture, index: int, pose: Float64[np.ndarray, "4 4"]) -> _Silhouette:
     mask = capture.masks[index]
     step = max(1, -(-max(mask.size) // MASK_SIDE))
     pixels = mask.pixels()
@@ -126,11 +137,11 @@ def _silhouette(capture: ObjectCapture, index: int) -> _Silhouette:
         padded = np.zeros((height, width), dtype=np.float32)
         padded[: pixels.shape[0], : pixels.shape[1]] = pixels
         pixels = padded.reshape(height // step, step, width // step, step).mean(axis=(1, 3)) >= 0.5
-    return _Silhouette(capture.lenses[index], capture.world_to_camera[index], pixels, step)
+    return _Silhouette(capture.lenses[index], pose, pixels, step)
 
 
 def _first_cube(capture: ObjectCapture) -> tuple[Float64[np.ndarray, "3"], float]:
-    """Lowest corner and side of a cube round the centre that holds every mask that the picture does not cut off."""
+    """Lowest corner and side of a cube round the middle that holds every mask that the picture does not cut off."""
     turn = capture.turn
     reach = []
     for lens, mask, pose, distance in zip(
@@ -142,7 +153,8 @@ def _first_cube(capture: ObjectCapture) -> tuple[Float64[np.ndarray, "3"], float
         cosine = (corners @ middle) / (np.linalg.norm(corners, axis=1) * np.linalg.norm(middle))
         reach.append(distance * np.sqrt(1 - np.clip(cosine, 0, 1) ** 2).max())
     radius = 1.2 * float(np.median(reach) + 0.5 * np.ptp(reach))
-    return turn.center - radius, 2 * radius
+    radius /= float(turn.distance.mean())
+    return np.full(3, -radius), 2 * radius
 
 
 def _carve_cube(
@@ -187,7 +199,6 @@ def _surface(
 
 
 def _seen(
-    capture: ObjectCapture,
     silhouettes: list[_Silhouette],
     occupied: Bool[np.ndarray, "cells cells cells"],
     origin: Float64[np.ndarray, "3"],
@@ -201,7 +212,7 @@ def _seen(
     outlines = np.zeros((len(silhouettes), 3))
     cells = origin + (np.argwhere(occupied) + 0.5) * cell
     for index, silhouette in enumerate(silhouettes):
-        line = capture.views[index].camera_center - points
+        line = -silhouette.pose[:3, :3].T @ silhouette.pose[:3, 3] - points
         line /= np.linalg.norm(line, axis=1, keepdims=True)
         facing: np.ndarray = (normals * line).sum(axis=1)
         framed[index], masked = silhouette.look_up(points)
@@ -209,7 +220,19 @@ def _seen(
         clear = asked[~_hidden(occupied, (points[asked] - origin) / cell, line[asked])]
         cosine[index, clear] = facing[clear]
         outlines[index] = _compare_outline(silhouette, cells, cell)
-    return Hull(points, normals, area, cosine, framed, *outlines.T, occupied, origin, cell)
+    return Hull(
+        points=points,
+        normals=normals,
+        area=area,
+        cosine=cosine,
+        inside_frame=framed,
+        silhouette_iou=outlines[:, 0],
+        outline_pixels=outlines[:, 1],
+        hidden_share=outlines[:, 2],
+        occupied=occupied,
+        origin=origin,
+        cell=cell,
+    )
 
 
 def _hidden(
@@ -237,7 +260,7 @@ def _compare_outline(
     silhouette: _Silhouette, cells: Float64[np.ndarray, "cells 3"], cell: float
 ) -> tuple[float, float, float]:
     """The hull's outline in a view against its mask: pixels in both over in either, its size, its hidden share."""
-    camera = cells @ silhouette.world_to_camera[:3, :3].T + silhouette.world_to_camera[:3, 3]
+    camera = cells @ silhouette.pose[:3, :3].T + silhouette.pose[:3, 3]
     pixels, inside = silhouette.lens.project(camera)
     drawn = np.zeros_like(silhouette.pixels)
     index = np.rint(pixels[inside]).astype(np.int64) // silhouette.step

@@ -12,6 +12,8 @@ from jaxtyping import Bool, Float, Float64
 INVERSION_STEPS = 30
 # directions this much farther out than the farthest corner are not projected: the polynomial may fold them back in
 FIELD_MARGIN = 1.1
+# largest coordinate on the plane z = 1 that is looked for, 84 degrees off the axis
+WIDEST = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +49,8 @@ class Lens:
         plane = target.copy()
         if any(self.distortion):
             for _ in range(INVERSION_STEPS):
-                plane = plane - (self._distorted(plane) - target)
+                # bounded, since a lens that does not cover its picture has no answer at the corners
+                plane = np.clip(plane - (self._distorted(plane) - target), -WIDEST, WIDEST)
         return np.concatenate([plane, np.ones((*plane.shape[:-1], 1))], axis=-1)
 
     def _distorted(self, plane: Float64[np.ndarray, "*shape 2"]) -> Float64[np.ndarray, "*shape 2"]:
@@ -67,9 +70,19 @@ class Lens:
         )
 
     @cached_property
+    def covers_picture(self) -> bool:
+        """Whether every corner of the picture has a direction; with a wrong distortion the formula folds back."""
+        corners = self._corners
+        back = self._distorted(self.directions(corners)[:, :2]) @ self.intrinsics[:2, :2].T + self.intrinsics[:2, 2]
+        return bool(np.abs(back - corners).max() < 0.01)
+
+    @property
+    def _corners(self) -> Float64[np.ndarray, "4 2"]:
+        width, height = self.size
+        return np.array([[x, y] for x in (0.0, width - 1.0) for y in (0.0, height - 1.0)])
+
+    @cached_property
     def _largest_radius(self) -> float:
         """Distance from the axis, on the plane z = 1, of the farthest corner of the picture, with a margin."""
-        width, height = self.size
-        corners = np.array([[x, y] for x in (0.0, width - 1.0) for y in (0.0, height - 1.0)])
-        radii = np.linalg.norm(self.directions(corners)[:, :2], axis=-1)
+        radii = np.linalg.norm(self.directions(self._corners)[:, :2], axis=-1)
         return FIELD_MARGIN * float(radii.max())

@@ -121,7 +121,10 @@ def _lens(camera: ColmapCamera, folder: Path) -> Lens:
         raise SceneError(f"{where}: focal length is {focal:.3g} of the longer side, expected {low} to {high}")
     if not max(abs(k1), abs(k2)) <= MAX_RADIAL:
         raise SceneError(f"{where}: radial distortion is {k1:.3g}, {k2:.3g}, expected at most {MAX_RADIAL}")
-    return Lens(intrinsics, camera.size, (k1, k2, p1, p2))
+    lens = Lens(intrinsics, camera.size, (k1, k2, p1, p2))
+    if not lens.covers_picture:
+        raise SceneError(f"{where}: distortion {lens.distortion} folds the picture's corners back, expected a real lens")
+    return lens
 
 
 def _check_names(images: Sequence[ColmapImage], folder: Path) -> None:

@@ -31,9 +31,9 @@ DOWNLOAD = "the official download's assets"
 
 @dataclass(frozen=True, eq=False)
 class PosedFrame:
-    """Where frame ``number`` of the video was taken from, and a function that gives its lens for a picture size."""
+    """Where a frame of the video was taken from, not checked yet; ``lens`` gives its lens for a picture size."""
 
-    number: int
+    where: str
     camera_to_world: Float64[np.ndarray, "4 4"]
     lens: Callable[[tuple[int, int]], Lens]
 
@@ -64,12 +64,13 @@ def open_iphone(folder: Path, stride: int | None = None) -> PosedViews:
         assert stored is not None
         _check_size(stored, size)
         lens, read_depth = pose.lens(size), depth_of(number)
+        camera_to_world = nearest_rigid(check_pose(pose.camera_to_world, pose.where))
         views.append(
             View(
                 view_id=f"frame_{number:06d}",
                 image=lens.picture(stored),
                 intrinsics=lens.intrinsics,
-                world_to_camera=np.linalg.inv(pose.camera_to_world),
+                world_to_camera=np.linalg.inv(camera_to_world),
                 size=size,
                 read_depth=None if read_depth is None else lens.depth(read_depth),
             )
@@ -134,7 +135,7 @@ def _colmap_poses(folder: Path, notes: list[str]) -> dict[int, PosedFrame]:
         if number in poses:
             raise SceneError(f"{folder}: two images are frame {number} of the video, expected one")
         camera_to_world = np.linalg.inv(image.world_to_camera)
-        poses[number] = PosedFrame(number, camera_to_world, partial(lens_of, image.camera_id))
+        poses[number] = PosedFrame(f"{folder}: {image.name}", camera_to_world, partial(lens_of, image.camera_id))
     if not poses:
         raise SceneError(
             f"{folder}: none of its {len(model.images)} images is named like a frame, e.g. frame_000000.jpg"
@@ -159,8 +160,8 @@ def _arkit_poses(folder: Path, notes: list[str]) -> dict[int, PosedFrame]:
         pose = _matrix(entry, "aligned_pose", (4, 4), where)
         if not np.isfinite(pose).all():  # tracking was lost
             continue
-        rigid = nearest_rigid(check_pose(pose, f"{where}: aligned_pose"))
-        poses[int(match[1])] = PosedFrame(int(match[1]), rigid, partial(_arkit_lens, entry, where))
+        number = int(match[1])
+        poses[number] = PosedFrame(f"{where}: aligned_pose", pose, partial(_arkit_lens, entry, where))
     lost = len(entries) - len(poses)
     if lost:
         notes.append(f"{path}: {lost} of {len(entries)} frames have no pose and are left out")

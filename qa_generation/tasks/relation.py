@@ -39,8 +39,8 @@ def other_axes(number: int, axis: str) -> int:
 
 
 def partner(axis: str) -> str:
-    """The second axis of paired options: each axis is first once and second once."""
-    return {"lr": "ab", "ab": "fb", "fb": "lr"}[axis]
+    """The second axis of paired options; never height, which names tell most about."""
+    return {"lr": "fb", "ab": "lr", "fb": "lr"}[axis]
 
 
 def group(config: GenerationConfig, axis: str) -> Callable[[int], int] | None:

@@ -87,10 +87,8 @@ def write_object(
     for stem, image, mask in zip(stems, footage.images, footage.masks, strict=True):
         Image.fromarray(image).save(folder / "images" / f"{stem}.jpg", quality=92)
         grey = Image.fromarray(np.where(mask, 255, 0).astype(np.uint8))
-        grey.save(
-            folder / "masks" / f"{stem}.{layout.mask_format}",
-            **({"quality": 80} if layout.mask_format == "jpg" else {}),
-        )
+        # quality has no meaning for PNG and is passed over there
+        grey.save(folder / "masks" / f"{stem}.{layout.mask_format}", quality=80)
     prefix = "images/" if layout.prefixed_names else ""
     write = write_binary if layout.model_format == "binary" else write_text
     write(

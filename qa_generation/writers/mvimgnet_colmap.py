@@ -59,8 +59,8 @@ def write_binary(
         columns = np.flatnonzero(footage.found[index])
         parts.append(struct.pack("<I", image_id(index)) + struct.pack("<7d", *_pose_numbers(poses[index])))
         parts.append(struct.pack("<I", CAMERA_ID) + name.encode() + b"\0" + struct.pack("<Q", len(columns)))
-        for column in columns:
-            parts.append(struct.pack("<ddq", *footage.pixels[index, column], point_id(int(column))))
+        observed = zip(footage.pixels[index, columns].tolist(), columns.tolist(), strict=True)
+        parts += [struct.pack("<ddq", *pixel, point_id(column)) for pixel, column in observed]
     (folder / "images.bin").write_bytes(b"".join(parts))
     parts = [struct.pack("<Q", len(points))]
     for column, point in enumerate(points):

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hypothesis import strategies as st
+
 Edit = Callable[[bytes], bytes]
 
 
@@ -39,3 +41,27 @@ def changed(change: Callable[[Any], Any]) -> Edit:
 def spoil(path: Path, edit: Edit) -> None:
     """Edits one file."""
     path.write_bytes(edit(path.read_bytes()))
+
+
+ODD_VALUES: list[Any] = [
+    None, True, -1, 0, 10**30, 10**400, 1.5, float("nan"), float("inf"), -1e308, "", "\u202e\0x", "../..", [], {}, [[]],
+    [1, [2]], {"a": {}}, ["x"] * 9, [1e300] * 3, [[0.0] * 4] * 4,
+]  # fmt: skip
+
+
+def draw_odd_json(data: st.DataObject, content: Any) -> Any:
+    """JSON content with a value somewhere in it, or a whole part, replaced by an odd one."""
+    children: list[Any] = []
+    if isinstance(content, dict):
+        children = list(content)
+    elif isinstance(content, list):
+        children = list(range(min(len(content), 5)))
+    if not children or data.draw(st.integers(0, 5)) == 0:
+        return data.draw(st.sampled_from(ODD_VALUES))
+    chosen = data.draw(st.sampled_from(children))
+    replaced = draw_odd_json(data, content[chosen])
+    return (
+        {**content, chosen: replaced}
+        if isinstance(content, dict)
+        else [*content[:chosen], replaced, *content[chosen + 1 :]]
+    )

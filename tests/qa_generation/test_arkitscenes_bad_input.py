@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from qa_generation.errors import InputError, SceneError
 from qa_generation.readers.arkitscenes import ARKitScenesReader
 from qa_generation.writers.arkitscenes import ARKitScenesOptions, write_arkitscenes_scene
 from tests.qa_generation.scannet_factories import rendered_room
-from tests.qa_generation.spoiling import Edit, changed, cut, spoil, text
+from tests.qa_generation.spoiling import Edit, changed, cut, draw_odd_json, spoil, text
 
 NAME = "40753679"
 MESH, BOXES, TRAJECTORY = f"{NAME}_3dod_mesh.ply", f"{NAME}_3dod_annotation.json", "lowres_wide.traj"
@@ -167,5 +168,19 @@ def test_damaged_bytes_bring_no_other_error(data: st.DataObject, dataset: Path) 
         read_everything(dataset)
     except SceneError as error:
         assert str(folder) in str(error) and "\n" not in str(error)
+    finally:
+        path.write_bytes(whole)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_odd_json_brings_no_other_error(data: st.DataObject, dataset: Path) -> None:
+    path = dataset / "raw" / "Training" / NAME / BOXES
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(json.dumps(draw_odd_json(data, json.loads(whole))).encode())
+        read_everything(dataset)
+    except SceneError as error:
+        assert str(path) in str(error) and "\n" not in str(error)
     finally:
         path.write_bytes(whole)

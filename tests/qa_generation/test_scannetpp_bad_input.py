@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import struct
 from pathlib import Path
@@ -15,7 +16,7 @@ from qa_generation.errors import InputError, SceneError
 from qa_generation.readers.scannetpp import ScanNetPPReader
 from qa_generation.writers.scannetpp import ScanNetPPOptions, write_scannetpp_lists, write_scannetpp_scene
 from tests.qa_generation.scannet_factories import rendered_room
-from tests.qa_generation.spoiling import Edit, changed, cut, spoil, text
+from tests.qa_generation.spoiling import Edit, changed, cut, draw_odd_json, spoil, text
 
 NAME = "0a5c013435"
 
@@ -234,8 +235,31 @@ def test_damaged_bytes_bring_no_other_error(data: st.DataObject, dataset: Path) 
     spoiled = bytearray(whole)
     for place in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=6)):
         spoiled[place] = data.draw(st.integers(0, 255))
+    new = bytes(spoiled[: data.draw(st.sampled_from([len(whole), len(whole) // 2, 7, 0]))])
+    read_or_refuse(dataset, path, new)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_odd_json_brings_no_other_error(data: st.DataObject, dataset: Path) -> None:
+    folder = dataset / "data" / NAME
+    name = data.draw(st.sampled_from([SEGMENTS, OBJECTS, ARKIT, DSLR, "dslr/nerfstudio/transforms.json"]))
+    spoiled = json.dumps(draw_odd_json(data, json.loads((folder / name).read_bytes()))).encode()
+    hidden = {ARKIT: "iphone/colmap", "dslr/nerfstudio/transforms.json": "dslr/resized_undistorted_images"}.get(name)
+    if hidden:
+        (folder / hidden).rename(folder / "hidden")
     try:
-        path.write_bytes(bytes(spoiled[: data.draw(st.sampled_from([len(whole), len(whole) // 2, 7, 0]))]))
+        read_or_refuse(dataset, folder / name, spoiled)
+    finally:
+        if hidden:
+            (folder / "hidden").rename(folder / hidden)
+
+
+def read_or_refuse(dataset: Path, path: Path, spoiled: bytes) -> None:
+    """Reads everything with the file's content replaced, and puts it back; only one-sentence errors may come."""
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(spoiled)
         for camera in ("iphone", "dslr"):
             try:
                 for view in ScanNetPPReader(dataset, camera=camera).read(NAME).views:

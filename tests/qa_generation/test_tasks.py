@@ -301,8 +301,8 @@ PUBLISHED = GenerationConfig(relation_options="published")
 def test_paired_relation_options_are_the_four_combinations_of_two_axes():
     context = context_of([MIDDLE, LEFT_HIGH_FAR], HIDDEN_LAMP)
     for axis, first, second in (
-        ("lr", ("to the left of", "to the right of"), ("higher than", "lower than")),
-        ("ab", ("higher than", "lower than"), ("farther from the camera than", "closer to the camera than")),
+        ("lr", ("to the left of", "to the right of"), ("farther from the camera than", "closer to the camera than")),
+        ("ab", ("higher than", "lower than"), ("to the left of", "to the right of")),
         ("fb", ("farther from the camera than", "closer to the camera than"), ("to the left of", "to the right of")),
     ):
         draft = _write(f"obj_spatial_occ_{axis}", context)
@@ -314,7 +314,7 @@ def test_paired_relation_needs_its_two_axes_decided_only():
     level = part("lamp", x=5.0, y=2.0, z=1.0)  # left of and farther than the table, as high as it
     context = context_of([MIDDLE, level], HIDDEN_LAMP)
     asked = {axis: bool(_pairs(relation, context, axis)) for axis in ("lr", "ab", "fb")}
-    assert asked == {"lr": False, "ab": False, "fb": True}
+    assert asked == {"lr": True, "ab": False, "fb": True}
 
 
 def test_published_relation_has_one_true_phrase_and_three_false_ones():
