@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from qa_generation.browser.distributions import write_plots
 from qa_generation.generation_config import GenerationConfig
 from qa_generation.licences import notice_of
-from qa_generation.prompts import ALL_FAMILIES, CHOICE_TYPES
+from qa_generation.prompts import CHOICE_TYPES, QUESTION_TYPES
 from qa_generation.splits import WARMUP
 from qa_generation.statistics import LEVEL_TITLES, LEVELS, Statistics, family_of, gather, type_rank
 
@@ -133,15 +133,11 @@ def size_category(records: int) -> str:
 def type_rows(questions: Mapping[str, Mapping[str, int]]) -> Sequence[tuple[str, str, list[int]]]:
     """Family, type and number per split for every type that has questions."""
     splits = [split for split in questions if split != WARMUP]
-    rows = []
-    for family, types in ALL_FAMILIES.items():
-        for question_type in types:
-            numbers = [questions[split].get(question_type, 0) for split in splits]
-            if question_type in CHOICE_TYPES or any(numbers):
-                rows.append((family, question_type, numbers))
-    known = {t for types in ALL_FAMILIES.values() for t in types}
-    others = sorted({t for split in splits for t in questions[split]} - known)
-    return rows + [(family_of(t), t, [questions[split].get(t, 0) for split in splits]) for t in others]
+    asked = {t for split in splits for t, number in questions[split].items() if number}
+    # published choice types are named even where they have none, unless the set is of another kind altogether
+    expected = CHOICE_TYPES if asked & set(QUESTION_TYPES) or not asked else ()
+    shown = sorted(asked.union(expected), key=type_rank)
+    return [(family_of(t), t, [questions[split].get(t, 0) for split in splits]) for t in shown]
 
 
 def table_cell(text: object) -> str:

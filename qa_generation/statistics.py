@@ -104,7 +104,7 @@ def type_rank(question_type: str) -> tuple[int, str]:
 
 
 def family_of(question_type: str) -> str:
-    """The family's name; ``Warm-up`` or ``Other`` for types that are neither published nor about orbits."""
+    """The family's name; ``Warm-up`` or ``Other`` for types that have none."""
     if question_type not in ALL_TYPES:
         return "Warm-up" if question_type in WARMUP_TYPES else "Other"
     return next(family for family, types in ALL_FAMILIES.items() if question_type in types)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,8 @@ class Wanted:
         for view_id in record.frames:
             self.views[view_id] |= ids
         if record.unit in ("m", "cm"):
-            self.measured.append(record)
+            # its long texts are not needed here
+            self.measured.append(replace(record, question="", options=(), images=(), evidence="[]"))
 
 
 @dataclass(frozen=True)

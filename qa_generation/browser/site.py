@@ -99,12 +99,12 @@ def write_browser(
     statistics = gather_files(files)
     shown, number = _shown(files, config, statistics)
     thumbnails = Thumbnails(dataset, out / "pictures", config.width)
-    wanted: dict[str, Wanted] = {}
+    wanted: dict[str, Wanted] | None = {} if reader else None
     index = Index()
     with tqdm(total=number, desc="records", disable=None if progress else True) as bar:
         for piece, entries in enumerate(_pieces(_entries(shown, thumbnails, index, wanted, bar))):
             _script(out / "data" / f"records-{piece:05d}.js", "records", piece, entries)
-    scenes, failures = _write_marks(out, reader, wanted, config.workers, progress) if reader else ({}, {})
+    scenes, failures = _write_marks(out, reader, wanted, config.workers, progress) if reader and wanted else ({}, {})
     _script(out / "data" / "questions.js", "questions", index.questions)
     _script(out / "data" / "index.js", "index", index.content(RECORDS_PER_FILE, scenes, statistics.records))
     _write_pages(out, dataset.resolve().name, statistics, len(index))
@@ -142,13 +142,14 @@ def _shown(files: list[QuestionFile], config: BrowseConfig, total: Statistics) -
 
 
 def _entries(
-    shown: Iterable[Shown], thumbnails: Thumbnails, index: Index, wanted: dict[str, Wanted], bar: tqdm
+    shown: Iterable[Shown], thumbnails: Thumbnails, index: Index, wanted: dict[str, Wanted] | None, bar: tqdm
 ) -> Iterator[dict[str, Any]]:
     for each in shown:
         content = entry(each, thumbnails.of(each.record.images))
         index.add(each, content)
-        instances = [int(number) for number in content["instances"]]
-        wanted.setdefault(each.record.scene_name, Wanted()).add(each.record, instances)
+        if wanted is not None:
+            instances = [int(number) for number in content["instances"]]
+            wanted.setdefault(each.record.scene_name, Wanted()).add(each.record, instances)
         bar.update()
         yield content
 

@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from qa_generation.dataset_card import blind_rows, size_category, table_cell, write_card
+from qa_generation.dataset_card import blind_rows, size_category, table_cell, type_rows, write_card
 from qa_generation.errors import InputError
 from qa_generation.generate import Report
 from qa_generation.generation_config import GenerationConfig
+from qa_generation.prompts import CHOICE_TYPES
 from qa_generation.records import SCHEMA
 from qa_generation.statistics import gather
 from tests.qa_generation.question_set import many_scenes, record, write_set
@@ -143,3 +144,11 @@ def test_the_documentation_names_every_column():
     rows = text.split("## 2. Columns")[1].split("## 3.")[0].splitlines()
     named = [name for row in rows if row.startswith("| `") for name in re.findall(r"`(\w+)`", row.split("|")[1])]
     assert sorted(named) == sorted(SCHEMA.names)
+
+
+def test_rows_of_the_card_fit_the_kind_of_set():
+    published = type_rows({"train": {"obj_size_occ_na": 3}, "test": {}, "warmup": {"warmup_where": 9}})
+    assert [row[1] for row in published] == [*CHOICE_TYPES, "obj_size_occ_na"]
+    assert published[-1] == ("Object size", "obj_size_occ_na", [3, 0])
+    orbit = type_rows({"train": {"orbit_order": 2}})
+    assert len(orbit) == 1 and orbit[0][1:] == ("orbit_order", [2]) and orbit[0][0].startswith("Orbit")

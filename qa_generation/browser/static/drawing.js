@@ -136,7 +136,7 @@ const drawing = (() => {
     const few = [1, 2, 4].includes(record.frames.length);
     const frames = make("div", few ? "frames two" : "frames");
     for (const item of record.frames) frames.append(frame(item, record, marks));
-    node.append(kind, frames, make("p", "question", record.question), answers(record), facts(record));
+    node.append(kind, frames, make("h2", "question", record.question), answers(record), facts(record));
     if (single) node.append(details(record));
     return node;
   }
