@@ -1,6 +1,6 @@
 """Feeds spoiled scene folders of every reader to the generator and looks for anything but a clear refusal.
 
-    python -m benchmarks.robustness.fuzz_scenes --count 1000 --seed 0 --out fuzz.json
+    python -m benchmarks.robustness.fuzz_scenes --count 1000 --seed 0 --out fuzz.jsonl
 
 Every folder is a small whole one with one to three things spoiled in it (see ``mutations``), read in a process of its
 own. A finding is a traceback (an exception that is no ``InputError``), a crash, a run over the time or memory limit, or
@@ -21,6 +21,7 @@ import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -222,22 +223,25 @@ def main(
     reader: Annotated[list[str] | None, typer.Option(help="Only this reader; repeatable.")] = None,
     seconds: Annotated[float, typer.Option(help="Time limit of one folder.")] = 60.0,
     memory_mb: Annotated[float, typer.Option(help="Memory limit of one folder.")] = 1500.0,
-    out: Annotated[Path | None, typer.Option(help="Report as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Report, a JSON line for each case.")] = None,
 ) -> None:
     """Spoils scene folders and looks for tracebacks, crashes, hangs, memory and writes outside of the output.
 
-    Example: python -m benchmarks.robustness.fuzz_scenes --count 1000 --out fuzz.json
+    Example: python -m benchmarks.robustness.fuzz_scenes --count 1000 --out fuzz.jsonl
     """
     from tqdm import tqdm
 
     # heavy imports once, before the processes divide
     import qa_generation.visibility  # noqa: F401
 
+    done: list[Case] = []
     cases = fuzz(count, seed, tuple(reader or SEEDS), Limits(seconds, memory_mb), first)
-    done = list(tqdm(cases, total=count, unit="folder", disable=not sys.stderr.isatty()))
+    with out.open("w", encoding="utf-8") if out else nullcontext() as stream:
+        for case in tqdm(cases, total=count, unit="folder", disable=not sys.stderr.isatty()):
+            done.append(case)
+            if stream:
+                print(json.dumps(asdict(case)), file=stream, flush=True)
     print(summary(done))
-    if out is not None:
-        out.write_text(json.dumps([asdict(case) for case in done], indent=1) + "\n", encoding="utf-8")
     if any(case.is_finding for case in done):
         raise typer.Exit(1)
 
