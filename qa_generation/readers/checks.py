@@ -64,7 +64,7 @@ def check_size(size: Any, where: str) -> tuple[int, int]:
     """(width, height) as ints; raises `SceneError` unless both are positive and the picture is of bearable size."""
     try:
         width, height = (int(n) for n in size)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise SceneError(f"{where}: size is {size!r}, expected [width, height]") from None
     if width <= 0 or height <= 0 or width * height > MAX_IMAGE_PIXELS:
         raise SceneError(f"{where}: size is {width}x{height}, expected 1 to {MAX_IMAGE_PIXELS} pixels")
@@ -104,7 +104,7 @@ def check_views(count: int, where: str) -> None:
 def _as_float64(matrix: Any, where: str) -> Float64[np.ndarray, " *shape"]:
     try:
         return np.asarray(matrix, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise SceneError(f"{where}: found {type(matrix).__name__} that is no matrix of numbers") from None
 
 

@@ -25,6 +25,8 @@ MASKS = {UNDISTORTED: "resized_undistorted_masks", FISHEYE: "resized_anon_masks"
 # the toolkit's change of world (swap x and y, negate z) and of camera (negate y and z); each undoes itself
 SWAP_WORLD = np.array([[0.0, 1, 0, 0], [1, 0, 0, 0], [0, 0, -1, 0], [0, 0, 0, 1]])
 FLIP_CAMERA = np.diag([1.0, -1, -1, 1])
+# no focal length or principal point is as large
+MAX_PIXELS = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,8 +178,8 @@ def _pinhole(data: dict[str, Any], size: tuple[int, int], path: Path) -> Lens:
     numbers: dict[str, float] = {}
     for key in ("fl_x", "fl_y", "cx", "cy"):
         value = data.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise SceneError(f"{path}: {key} is {value!r}, expected a number of pixels")
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > MAX_PIXELS:
+            raise SceneError(f"{path}: {key} is {str(value)[:40]}, expected a number of pixels")
         numbers[key] = float(value)
     if any(data.get(f"{kind}{number}") for kind in "kp" for number in range(1, 7)):
         raise SceneError(f"{path}: has distortion coefficients, expected none for undistorted photographs")
