@@ -49,7 +49,7 @@ def check_same(capture: ObjectCapture, footage: Footage, similarity: Similarity)
     for view, lens, pose in zip(capture.views, capture.lenses, footage.world_to_camera, strict=True):
         true = through_lens(footage.points @ pose[:3, :3].T + pose[:3, 3], footage.config) - 0.5
         found, inside = lens.project(points @ view.world_to_camera[:3, :3].T + view.world_to_camera[:3, 3])
-        assert inside.sum() > 100 and np.abs(found - true)[inside].max() < 1e-6
+        assert inside.sum() > 50 and np.abs(found - true)[inside].max() < 1e-6
 
 
 def test_everything_comes_back(capture: ObjectCapture, written: tuple[Path, Similarity], footage: Footage) -> None:

@@ -8,7 +8,17 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from qa_generation.prompts import CHOICE_TYPES, FAMILIES, QUESTION_TYPES, frame_name, question_prompt
+from qa_generation.prompts import (
+    ALL_TYPES,
+    CHOICE_TYPES,
+    FAMILIES,
+    ORBIT_FAMILIES,
+    ORBIT_TYPES,
+    QUESTION_TYPES,
+    frame_name,
+    is_choice,
+    question_prompt,
+)
 from qa_generation.records import SCHEMA, QARecord, to_table
 from qa_generation.shards import read_shard, shard_fingerprint, write_shard
 
@@ -69,6 +79,14 @@ def test_to_table_keeps_the_order():
 def test_seventeen_types_in_eleven_families():
     assert len(QUESTION_TYPES) == 17 and len(CHOICE_TYPES) == 12
     assert [t for types in FAMILIES.values() for t in types] == list(QUESTION_TYPES)
+
+
+def test_orbit_types_stand_apart_in_families_of_their_own():
+    assert [t for types in ORBIT_FAMILIES.values() for t in types] == list(ORBIT_TYPES)
+    assert not set(ORBIT_TYPES) & set(QUESTION_TYPES) and ALL_TYPES == QUESTION_TYPES + ORBIT_TYPES
+    assert all(is_choice(kind) == (kind != "orbit_angle_deg") for kind in ORBIT_TYPES)
+    assert "Options:" in question_prompt("orbit_order", "Which?", ["A. x", "B. y"])
+    assert "Options:" not in question_prompt("orbit_angle_deg", "How far?", [])
 
 
 def test_prompt_of_the_three_kinds():
