@@ -108,6 +108,8 @@ def front_matter(paths: Mapping[str, str], statistics: Statistics, kind: str) ->
     block: dict[str, Any] = {
         "pretty_name": "Multi-view spatial questions",
         "license": "other",
+        "license_name": "terms-of-the-captures",
+        "license_link": "#terms-of-the-captures",
         "task_categories": ["visual-question-answering"],
         "tags": ["spatial-reasoning", "multi-view"],
         "size_categories": [size_category(statistics.records)],

@@ -110,23 +110,28 @@ def pack_dataset(
     files = question_files(out)
     if any(file.path.parent == out / "data" for file in files):
         raise InputError(f"{out}: is packed already, expected a set that spatialvlm generate wrote")
-    _prepare(out, target, config, _fingerprint(files, config), overwrite)
+    _written(target, partial(_prepare, out, target, config, _fingerprint(files, config), overwrite))
     splits = list(dict.fromkeys(file.split for file in files))
     totals = {split: _Totals() for split in splits}
     with tqdm(total=len(files), desc="pack", unit="scene", disable=None if progress else True) as bar:
         for split in splits:
             groups = _mixed_groups(out, [file for file in files if file.split == split], config, bar)
             _pack_split(groups, target, split, config, totals[split])
-    from qa_generation.dataset_card import write_packed_card
-
-    write_packed_card(out, target, config.container, splits)
-    (target / _MARK).write_text(_mark(_fingerprint(files, config), config, complete=True), encoding="utf-8")
+    _written(target, partial(_finish, out, target, config, files, splits))
     return PackReport(
         {split: each.files for split, each in totals.items()},
         {split: each.records for split, each in totals.items()},
         sum(path.stat().st_size for path in (target / "data").iterdir()),
         sum(each.kept for each in totals.values()),
     )
+
+
+def _finish(out: Path, target: Path, config: PackConfig, files: list[QuestionFile], splits: list[str]) -> None:
+    """The card, and the mark that all is there."""
+    from qa_generation.dataset_card import write_packed_card
+
+    write_packed_card(out, target, config.container, splits)
+    (target / _MARK).write_text(_mark(_fingerprint(files, config), config, complete=True), encoding="utf-8")
 
 
 @dataclass

@@ -46,7 +46,7 @@ class MarkJob:
 
 
 def scene_marks(job: MarkJob, scene_id: str) -> dict[str, Any]:
-    """``{"masks": {view: {instance: {"d", "box"}}}, "lines": {record: {view: [...], "label"}}}``, places in percent.
+    """``{"masks": {view: {instance: {"d", "box", "name"}}}, "lines": {record: {"label", "frames"}}}``, in percent.
 
     Raises:
         SceneError: the scene cannot be read.
@@ -60,7 +60,7 @@ def scene_marks(job: MarkJob, scene_id: str) -> dict[str, Any]:
     masks: dict[str, dict[str, Any]] = {}
     for view_id, ids in sorted(wanted.views.items()):
         if view_id in views:
-            masks[view_id] = _outlines(instance_map(caster, scene, views[view_id]), ids)
+            masks[view_id] = _outlines(instance_map(caster, scene, views[view_id]), ids, scene)
     lines = {record.id: found for record in wanted.measured if (found := _lines(record, scene, views))}
     return {"masks": masks, "lines": lines}
 
@@ -76,12 +76,13 @@ def instance_map(caster: Any, scene: Scene, view: View) -> Int32[np.ndarray, "he
     return np.where(triangle >= 0, scene.mesh.triangle_instances[np.maximum(triangle, 0)], 0).astype(np.int32)
 
 
-def _outlines(instances: Int32[np.ndarray, "height width"], ids: set[int]) -> dict[str, Any]:
+def _outlines(instances: Int32[np.ndarray, "height width"], ids: set[int], scene: Scene) -> dict[str, Any]:
     found = {}
     for instance_id in sorted(ids):
         mask = instances == instance_id
         if instance_id > 0 and mask.any() and (path := outline_path(mask)):
-            found[str(instance_id)] = {"d": path, "box": _box(mask)}
+            known = scene.instances.get(instance_id)
+            found[str(instance_id)] = {"d": path, "box": _box(mask), "name": known.category if known else ""}
     return found
 
 

@@ -89,13 +89,27 @@ def write_browser(
         progress: show bars on a terminal.
 
     Raises:
-        InputError: no questions, a packed set, or ``out`` holds something else.
+        InputError: no questions, a packed set, or ``out`` holds something else or cannot be written.
     """
     config, out = config or BrowseConfig(), out or dataset / "browser"
     files = question_files(dataset)
     if any(file.path.parent == dataset / "data" for file in files):
         raise InputError(f"{dataset}: is packed, expected the set it was packed from, as spatialvlm generate wrote it")
-    _prepare(out)
+    try:
+        _prepare(out)
+        return _write(dataset, files, out, reader, config, progress)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror or error}); run again when it can") from error
+
+
+def _write(
+    dataset: Path,
+    files: list[QuestionFile],
+    out: Path,
+    reader: SceneReader | None,
+    config: BrowseConfig,
+    progress: bool,
+) -> BrowseReport:
     statistics = gather_files(files)
     shown, number = _shown(files, config, statistics)
     thumbnails = Thumbnails(dataset, out / "pictures", config.width)

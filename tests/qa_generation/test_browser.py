@@ -190,6 +190,8 @@ def test_bad_folders_are_refused(made: Path, tmp_path: Path):
     with pytest.raises(InputError, match="no site of spatialvlm browse"):
         write_browser(made, tmp_path / "mine")
     assert (tmp_path / "mine" / "index.html").read_text() == "my page"
+    with pytest.raises(InputError, match="cannot be written"):
+        write_browser(made, tmp_path / "mine" / "index.html" / "site")
     pack_dataset(made, tmp_path / "packed")
     with pytest.raises(InputError, match="is packed, expected the set it was packed from"):
         write_browser(tmp_path / "packed", tmp_path / "other")
@@ -243,6 +245,8 @@ def test_lines_are_drawn_where_a_distance_was_measured(rooms: tuple[RoomReader, 
     write_browser(out, tmp_path / "site", reader=reader)
     scenes = dict(stored(p) for p in sorted((tmp_path / "site" / "data").glob("scene-*.js")))
     by_id = {shown["id"]: shown for shown in records_of(tmp_path / "site")}
+    names = {(i, m["name"]) for scene in scenes.values() for view in scene["masks"].values() for i, m in view.items()}
+    assert ("1", "table") in names and len(names) == len({i for i, _ in names})
     lines = {name: line for scene in scenes.values() for name, line in scene["lines"].items()}
     assert {by_id[name]["type"] for name in lines} <= {
         "obj_distance_occ_na",

@@ -169,6 +169,8 @@ def test_what_cannot_be_packed_is_told(made: Path, packed: Path, tmp_path: Path)
     with pytest.raises(InputError, match="not empty and not a packed set"):
         pack_dataset(made, tmp_path / "full", overwrite=True)
     assert (tmp_path / "full" / "letter.txt").read_text() == "mine"
+    with pytest.raises(InputError, match="cannot be written"):
+        pack_dataset(made, tmp_path / "full" / "letter.txt" / "out")
     one = write_set(tmp_path / "one", {"train/room_0": [record(0)]})
     next(one.rglob("*.jpg")).unlink()
     with pytest.raises(InputError, match="no such file, expected every picture"):

@@ -37,7 +37,7 @@ const drawing = (() => {
       if (!mark) continue;
       drawn.add(Number(id));
       svg.append(shape("path", { d: mask.d, class: roleOf(mark) }));
-      picture.append(box(mark, mask.box, true));
+      picture.append(box({ ...mark, label: mark.label || mask.name }, mask.box, true));
     }
     picture.prepend(svg);
     return [svg, drawn];
