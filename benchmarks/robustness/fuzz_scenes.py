@@ -84,6 +84,9 @@ def fuzz(
         work = Path(text)
         for name in readers:
             SEEDS[name](work / "whole" / name)
+            # also loads every module once, before the processes divide
+            if (outcome := _generate(name, work / "whole" / name, work / "made" / name)[0]) != "made":
+                raise RuntimeError(f"the whole folder of {name} is {outcome}, expected questions from it")
         for number in range(first, first + count):
             yield _one(work, number, seed, readers[number % len(readers)], limits or Limits())
 
@@ -168,7 +171,7 @@ def _child(connection: Connection, reader: str, case: Path, limits: Limits) -> N
     faults = _Tracebacks()
     logging.getLogger().handlers = [faults]
     try:
-        outcome, reasons = _generate(reader, case)
+        outcome, reasons = _generate(reader, case / "root", case / "out")
     except InputError as error:
         outcome, reasons = "refused", [str(error)]
     except BaseException:
@@ -179,9 +182,9 @@ def _child(connection: Connection, reader: str, case: Path, limits: Limits) -> N
     connection.close()
 
 
-def _generate(reader: str, case: Path) -> tuple[str, list[str]]:
-    source = open_reader(reader, case / "root")
-    report = generate_dataset(source, case / "out", CONFIG, workers=0)
+def _generate(reader: str, root: Path, out: Path) -> tuple[str, list[str]]:
+    source = open_reader(reader, root)
+    report = generate_dataset(source, out, CONFIG, workers=0)
     for scene_id in source.scene_ids():
         if scene_id not in report.failures:
             _read_all(source.read(scene_id).views)
@@ -230,9 +233,6 @@ def main(
     Example: python -m benchmarks.robustness.fuzz_scenes --count 1000 --out fuzz.jsonl
     """
     from tqdm import tqdm
-
-    # heavy imports once, before the processes divide
-    import qa_generation.visibility  # noqa: F401
 
     done: list[Case] = []
     cases = fuzz(count, seed, tuple(reader or SEEDS), Limits(seconds, memory_mb), first)

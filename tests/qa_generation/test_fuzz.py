@@ -72,6 +72,12 @@ def test_the_harness_notices(mode: str, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(SEEDS, "faulty", lambda root: (root.mkdir(parents=True), (root / "a.txt").write_text("1 2 3")))
     monkeypatch.setattr(fuzz_scenes, "open_reader", lambda name, root: FaultyReader(root))
     monkeypatch.setattr(FaultyReader, "mode", mode)
+    generate = fuzz_scenes._generate
+
+    def well_behaved_while_whole(reader: str, root: Path, out: Path) -> tuple[str, list[str]]:
+        return ("made", []) if root.parent.name == "whole" else generate(reader, root, out)
+
+    monkeypatch.setattr(fuzz_scenes, "_generate", well_behaved_while_whole)
     limits = Limits(seconds=3.0 if mode == "hang" else 60.0, memory_mb=500.0)
     (case,) = fuzz(1, readers=["faulty"], limits=limits)
     assert case.outcome == mode and case.is_finding == (mode != "skipped")
