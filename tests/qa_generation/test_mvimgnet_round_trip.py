@@ -97,7 +97,7 @@ def test_every_form_of_the_layout(layout: ObjectLayout, footage: Footage, tmp_pa
 
 @pytest.mark.parametrize("model", ["SIMPLE_PINHOLE", "PINHOLE"])
 def test_lenses_without_distortion(model: str, tmp_path: Path) -> None:
-    footage = filmed(TurntableConfig(views=6, size=(120, 90), radial=0.0, points=200))
+    footage = filmed(TurntableConfig(views=6, size=(120, 90), radial=0.0, points=900))
     similarity = write(tmp_path, footage, ObjectLayout(camera_model=model))
     check_same(MVImgNetReader(tmp_path).read(SCENE_ID), footage, similarity)
 
