@@ -16,6 +16,8 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _RESCAN = re.compile(r"(scene\d{4})_\d{2}\Z")
 # moments of one Waymo segment are called <segment>_t000, <segment>_t010, ...
 _MOMENT = re.compile(r"(\d+_\d+_\d+_\d+_\d+)_t\d{3,}\Z")
+# ARKitScenes' videos of one visit to a venue are called visit<id>_<video>
+_VISIT = re.compile(r"(visit\d+)_\d+\Z")
 
 
 def parse_splits(texts: Sequence[str]) -> dict[str, float]:
@@ -39,7 +41,7 @@ def parse_splits(texts: Sequence[str]) -> dict[str, float]:
 
 def place_of(scene_id: str) -> str:
     """The physical place of a scan; scans of one place share a split, or the test would show rooms seen in training."""
-    match = _RESCAN.match(scene_id) or _MOMENT.match(scene_id)
+    match = _RESCAN.match(scene_id) or _MOMENT.match(scene_id) or _VISIT.match(scene_id)
     return match.group(1) if match else scene_id
 
 

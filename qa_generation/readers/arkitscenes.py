@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import re
 from functools import cached_property, partial
@@ -18,6 +19,7 @@ from qa_generation.scene import Instance, Mesh, Scene
 LOGGER = logging.getLogger(__name__)
 CAMERAS = ("lowres_wide", "vga_wide", "wide")
 SUBSETS, SPLITS = ("3dod", "raw"), ("Training", "Validation")
+NUMBER = re.compile(r"(\d{1,12})(?:\.0*)?")
 VIDEO_NAME = re.compile(r"\d{6,12}")
 
 
@@ -26,7 +28,8 @@ class ARKitScenesReader:
 
     World frame: that of the mesh, gravity aligned, +z up. Instances: one per annotated box, numbered from 1 in file
     order; its surface are the mesh triangles inside it. Pictures, depth and poses are turned by quarters together, so
-    that up is up.
+    that up is up. Scene ids are video ids, after the visit (``visit421013_40753679``) where ``metadata.csv`` tells it:
+    videos of one visit show the same rooms and have to share a split.
 
     Args:
         root: folder of the dataset.
@@ -75,16 +78,16 @@ class ARKitScenesReader:
             raise SceneError(f"{self.root}: holds no video {scene_id}")
         notes: list[str] = []
         mesh, instances = _annotated_mesh(folder, notes)
-        frames = folder / f"{scene_id}_frames"
+        frames = folder / f"{folder.name}_frames"
         home = frames if frames.is_dir() else folder
-        capture = open_frames(home, scene_id, self.camera, self.frame_stride, self.min_confidence)
+        capture = open_frames(home, folder.name, self.camera, self.frame_stride, self.min_confidence)
         for note in [*notes, *capture.notes]:
             LOGGER.warning("%s", note)
         return Scene(scene_id, self.dataset, capture.views, instances, partial(_keep, mesh))
 
     @cached_property
     def _folders(self) -> dict[str, Path]:
-        """Folder of every video; where both layouts have it, that of ``3dod``."""
+        """Folder of every video by scene id; where both layouts have it, that of ``3dod``."""
         splits = (self.split,) if self.split else ("", *SPLITS)
         homes = [self.root, *(self.root / subset for subset in SUBSETS)]
         places = [home / split for home in homes for split in splits]
@@ -95,7 +98,35 @@ class ARKitScenesReader:
             for folder in sorted(place.iterdir()) if place.is_dir() else ():
                 if _is_video(folder):
                     found.setdefault(folder.name, folder)
-        return dict(sorted(found.items()))
+        visits = self._visits
+        named = {f"visit{visits[name]}_{name}" if name in visits else name: found[name] for name in found}
+        return dict(sorted(named.items()))
+
+    @cached_property
+    def _visits(self) -> dict[str, int]:
+        """The visit of every video, from the ``metadata.csv`` that the download puts beside the splits."""
+        places = (self.root, *(self.root / subset for subset in SUBSETS), self.root.resolve().parent)
+        visits: dict[str, int] = {}
+        for path in (place / "metadata.csv" for place in places):
+            if path.is_file():
+                visits |= read_visits(path)
+        return visits
+
+
+def read_visits(path: Path) -> dict[str, int]:
+    """Visit by video; videos without a known one are left out. Raises ``InputError`` for a file that is no table."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            rows = csv.DictReader(stream)
+            columns = list(rows.fieldnames or ())
+            for needed in ("video_id", "visit_id"):
+                if needed not in columns:
+                    raise InputError(f"{path}: has no column {needed!r}, found {', '.join(columns) or 'none'}")
+            # numbers are written as 421013.0, and as nothing or nan where the visit is not known
+            pairs = [(NUMBER.fullmatch(row["video_id"] or ""), NUMBER.fullmatch(row["visit_id"] or "")) for row in rows]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as a table of comma-separated values ({error})") from error
+    return {video[1]: int(visit[1]) for video, visit in pairs if video and visit}
 
 
 def _is_video(folder: Path) -> bool:

@@ -86,6 +86,18 @@ def write_arkitscenes_scene(
     return final
 
 
+def write_arkitscenes_metadata(folder: Path, visits: Mapping[str, int | None]) -> Path:
+    """Writes ``metadata.csv`` into ``3dod/`` or ``raw/``: visit by video, None where it is not known."""
+    header = "video_id,visit_id,fold,has_laser_scanner_point_clouds,is_in_upsampling,sky_direction\n"
+    rows = [
+        f"{float(video)},{'' if visit is None else float(visit)},Training,False,False,Up\n"
+        for video, visit in visits.items()
+    ]
+    path = folder / "metadata.csv"
+    path.write_text(header + "".join(rows), encoding="utf-8")
+    return path
+
+
 def _write_frame(
     folder: Path, prefix: str, time_ms: int, number: int, view: RenderedView, options: ARKitScenesOptions
 ) -> None:

@@ -19,8 +19,13 @@ from qa_generation.readers.arkitscenes_trajectory import read_trajectory
 from qa_generation.readers.base import open_reader
 from qa_generation.readers.quarter_turn import turn_intrinsics, turn_pose
 from qa_generation.scene import ComputedBlob, Scene
+from qa_generation.splits import assign_splits
 from qa_generation.synthetic.content import SyntheticScene
-from qa_generation.writers.arkitscenes import ARKitScenesOptions, write_arkitscenes_scene
+from qa_generation.writers.arkitscenes import (
+    ARKitScenesOptions,
+    write_arkitscenes_metadata,
+    write_arkitscenes_scene,
+)
 from tests.qa_generation.reader_checks import (
     depth_error_m,
     least_held_share,
@@ -248,3 +253,37 @@ def test_writing_twice_gives_the_same_bytes(room: SyntheticScene, tmp_path: Path
     for path in once.rglob("*"):
         if path.is_file():
             assert path.read_bytes() == (again / path.relative_to(once)).read_bytes(), path.name
+
+
+def test_videos_of_one_visit_share_a_split(tmp_path: Path) -> None:
+    """With the download's metadata the visit stands in the id, and all its videos are held out or none."""
+    folder = tmp_path / "3dod" / "Training"
+    visits = {str(40753600 + number): 421000 + number // 3 for number in range(12)}
+    for video in [*visits, "40753699"]:
+        (folder / video).mkdir(parents=True)
+    write_arkitscenes_metadata(folder.parent, {**visits, "40753699": None})
+    for root in (tmp_path, tmp_path / "3dod", folder):
+        ids = ARKitScenesReader(root).scene_ids()
+        assert ids == ["40753699", *(f"visit{visit}_{video}" for video, visit in visits.items())]
+    assigned = assign_splits(ids, {"test": 0.3}, seed=0)
+    for visit in set(visits.values()):
+        splits = {assigned[f"visit{visit}_{video}"] for video in visits if visits[video] == visit}
+        assert len(splits) == 1
+    assert set(assigned.values()) == {"train", "test"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("a,b\n1,2\n", "has no column 'video_id'"), ("\xff", "cannot be read")]
+)
+def test_bad_metadata(room: SyntheticScene, tmp_path: Path, content: str, message: str) -> None:
+    write_arkitscenes_scene(room, tmp_path, NAME)
+    (tmp_path / "3dod" / "metadata.csv").write_bytes(content.encode("latin-1"))
+    with pytest.raises(InputError, match=message):
+        ARKitScenesReader(tmp_path).scene_ids()
+
+
+def test_scene_with_a_visit_is_read(room: SyntheticScene, tmp_path: Path) -> None:
+    write_arkitscenes_scene(room, tmp_path, NAME)
+    write_arkitscenes_metadata(tmp_path / "3dod", {NAME: 421013})
+    scene = ARKitScenesReader(tmp_path).read(f"visit421013_{NAME}")
+    assert scene.scene_id == f"visit421013_{NAME}" and len(scene.views) == 6
