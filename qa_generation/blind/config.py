@@ -18,7 +18,7 @@ class BlindConfig:
         numeric_tolerance: the same for numbers and points, above the best constant's score.
         strength: exponent of the keep probability of one stage, in (0, 1]; smaller loses less per stage.
         least_records: types with fewer records in the sample are left as they are.
-        most_records: of a type no more than this many of the sample are looked at, by whole scenes.
+        most_records: of a type no more than this many of the sample are looked at.
         least_kept: a type is not thinned below this share of the sample, whatever is left to find.
         category_share: no category is asked more often than this share of a type ...
         category_excess: ... or this many times the even share, whichever is larger.

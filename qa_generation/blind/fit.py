@@ -58,8 +58,9 @@ def fit_plan(sample: Sequence[QARecord], config: BlindConfig | None = None, seed
 
 
 def bounded(records: Sequence[QARecord], most: int, seed: int) -> list[QARecord]:
-    """At most ``most`` records, of whole scenes in an order by hash (the last scene may be cut), sorted by id."""
-    ranked = sorted(records, key=lambda r: (stable_int(seed, "blind sample", r.scene_name), r.scene_name, r.id))
+    """At most ``most`` records, sorted by id: by hash, so that many scenes give a few each, since habits are those of
+    scenes and not of questions."""
+    ranked = sorted(records, key=lambda record: (stable_int(seed, "blind sample", record.id), record.id))
     return sorted(ranked[:most], key=lambda record: record.id)
 
 
@@ -68,7 +69,6 @@ class _TypeFit:
 
     def __init__(self, records: list[QARecord], config: BlindConfig, seed: int) -> None:
         self._records, self._config, self._seed = records, config, seed
-        self._fold = np.array([fold_of(record.scene_name, seed, config.folds) for record in records])
         self._alive = np.ones(len(records), dtype=bool)
         self._is_choice = is_choice(records[0].question_type)
         self._rounds: list[dict[str, Any]] = []
@@ -114,8 +114,9 @@ class _TypeFit:
         rows = np.flatnonzero(self._alive)
         left = [self._records[i] for i in rows]
         table = self._table(left)
-        models = fit_fold_models(table, self._fold[rows], config.folds, self._seed)
-        read = choices.reading(table, models.ratings(table, self._fold[rows]))
+        fold = np.array([fold_of(record.scene_name, self._seed, config.folds, number) for record in left])
+        models = fit_fold_models(table, fold, config.folds, self._seed)
+        read = choices.reading(table, models.ratings(table, fold))
         score, baseline = self._scores(table, read.decided(table), rows)
         tolerance = config.tolerance if self._is_choice else config.numeric_tolerance
         strength = config.strength

@@ -11,9 +11,13 @@ from qa_generation.seeding import stable_int
 from qa_generation.splits import place_of
 
 
-def fold_of(scene: str, seed: int, folds: int) -> int:
-    """Group of a scene from its name alone, so that scenes never met before have one too; rescans share a group."""
-    return stable_int(seed, "blind fold", place_of(scene)) % folds
+def fold_of(scene: str, seed: int, folds: int, stage: int = 0) -> int:
+    """Group of a scene from its name alone, so that scenes never met before have one too; rescans share a group.
+
+    Every stage of a plan groups anew: thinning one group by what the others say makes them differ, and models that
+    are tested on the same groups again would take that for a habit.
+    """
+    return stable_int(seed, "blind fold", str(stage), place_of(scene)) % folds
 
 
 def even_folds(scenes: Sequence[str], seed: int, folds: int) -> Int[np.ndarray, " records"]:

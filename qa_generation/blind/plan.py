@@ -131,7 +131,6 @@ def judge(
     """Bias of every record of one type and one scene, and why it is left out: empty for those that stay."""
     dropped = [""] * len(records)
     bias = np.zeros(len(records))
-    fold = fold_of(records[0].scene_name, seed, folds)
     for number, stage in enumerate(plan.stages):
         alive = [i for i, reason in enumerate(dropped) if not reason]
         share = np.array([stage.category_keep.get(records[i].target_category, 1.0) for i in alive])
@@ -143,6 +142,7 @@ def judge(
             continue
         left = [records[i] for i in alive]
         table = plan.table(left)
+        fold = fold_of(records[0].scene_name, seed, folds, number)
         rating = stage.models.ratings(table, np.full(len(left), fold))
         probability = probabilities(table, rating, stage.scale)
         bias[alive] = plan.bias(table, probability, left)
