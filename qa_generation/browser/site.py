@@ -127,9 +127,9 @@ def _write(
     )
 
 
-def write_preview(out: Path, *, seed: int = 0) -> Path:
+def write_preview(out: Path, *, seed: int = 0, reader: SceneReader | None = None) -> Path:
     """Writes the site of a freshly generated set into ``out/browser``, and ``out/preview.html`` that leads there."""
-    write_browser(out, config=BrowseConfig(seed=seed))
+    write_browser(out, reader=reader, config=BrowseConfig(seed=seed))
     page = out / "preview.html"
     page.write_text(_environment().get_template("preview.html.jinja").render(name=out.resolve().name), encoding="utf-8")
     return page
