@@ -1,4 +1,4 @@
-"""The verb ``spatialvlm synth``: procedural indoor scenes, rendered and annotated."""
+"""The verb ``spatialvlm synth``: procedural indoor scenes, rendered and annotated; or single objects, filmed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ MAX_SIDE = 4096
 
 def synth(
     out: Annotated[Path, typer.Argument(help="Folder to write the rooms to.")],
-    scenes: Annotated[int, typer.Option(min=1, help="Number of rooms.")] = 10,
+    scenes: Annotated[int, typer.Option(min=1, help="Number of rooms, or of objects with --layout mvimgnet.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
-    layout: Annotated[str, typer.Option(help="native, or scannet for ScanNet v2's files.")] = "native",
-    views: Annotated[int, typer.Option(min=2, max=1000, help="Views per room.")] = 24,
+    layout: Annotated[
+        str,
+        typer.Option(help="native, scannet for ScanNet v2's files, or mvimgnet: single objects filmed from around."),
+    ] = "native",
+    views: Annotated[int, typer.Option(min=2, max=1000, help="Views per room or object.")] = 24,
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the pictures, pixels.")] = "640x480",
     assets: Annotated[
         Path | None, typer.Option(help="Folder with one folder of meshes (.obj .ply .glb .stl, metres) per category.")
@@ -27,13 +30,15 @@ def synth(
 ) -> None:
     """Makes furnished rooms with pictures, depth, instance ids and boxes. A second run makes what is missing.
 
+    With --layout mvimgnet it makes objects instead: pictures, masks and a COLMAP model of each.
+
     Example: spatialvlm synth rooms --scenes 20 --seed 7 --views 24 --size 640x480 --workers 2
     """
     from tqdm import tqdm
 
     from qa_generation.errors import InputError
     from qa_generation.synthetic.build import RoomConfig
-    from qa_generation.synthetic.make_rooms import Job, make_rooms
+    from qa_generation.synthetic.make_rooms import LAYOUTS, Job, make_rooms
 
     if samples not in (1, 4):
         raise InputError(f"--samples is {samples}, expected 1 or 4")
@@ -41,20 +46,33 @@ def synth(
         from qa_generation.synthetic.assets import load_assets
 
         load_assets(assets)
-    job = Job(out, seed, layout, RoomConfig(views, parse_size(size), samples), assets)
+    if layout not in (*LAYOUTS, "mvimgnet"):
+        raise InputError(f"--layout {layout!r} is unknown, expected one of {', '.join(LAYOUTS)}, mvimgnet")
+    if layout == "mvimgnet":
+        from qa_generation.writers.mvimgnet_objects import ObjectJob, make_objects
+
+        if assets is not None or samples != 1:
+            raise InputError("--assets and --samples are for rooms, and --layout mvimgnet makes objects")
+        thing = "object"
+        outcomes = make_objects(ObjectJob(out, seed, views, parse_size(size)), scenes, workers)
+    else:
+        thing = "room"
+        outcomes = make_rooms(
+            Job(out, seed, layout, RoomConfig(views, parse_size(size), samples), assets), scenes, workers
+        )
     made, kept, failed = 0, 0, 0
-    with tqdm(total=scenes, unit="room", disable=not sys.stderr.isatty()) as bar:
-        for outcome in make_rooms(job, scenes, workers):
+    with tqdm(total=scenes, unit=thing, disable=not sys.stderr.isatty()) as bar:
+        for outcome in outcomes:
             bar.update()
             if outcome.result is None:
                 failed += 1
-                print(f"room {outcome.item}: {outcome.reason}", file=sys.stderr)
+                print(f"{thing} {outcome.item}: {outcome.reason}", file=sys.stderr)
             else:
                 made, kept = made + outcome.result, kept + (not outcome.result)
     note = f" ({kept} were there already)" if kept else ""
-    print(f"{out}: {made} rooms of {views} views made{note}, layout {layout}")
+    print(f"{out}: {made} {thing}s of {views} views made{note}, layout {layout}")
     if failed:
-        raise InputError(f"{failed} of {scenes} rooms failed")
+        raise InputError(f"{failed} of {scenes} {thing}s failed")
 
 
 def parse_size(text: str) -> tuple[int, int]:

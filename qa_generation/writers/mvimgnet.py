@@ -19,12 +19,8 @@ from jaxtyping import Float64
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from qa_generation.seeding import generator
-from qa_generation.synthetic.catalogue import BUILDERS
-from qa_generation.synthetic.style import draw_style
-from qa_generation.synthetic.surface import Surface
 from qa_generation.writers.mvimgnet_colmap import write_binary, write_text
-from qa_generation.writers.mvimgnet_turntable import Footage, TurntableConfig, film
+from qa_generation.writers.mvimgnet_turntable import Footage
 
 
 @dataclass(frozen=True)
@@ -112,25 +108,3 @@ def write_categories(root: Path, names: Mapping[int, str], version: Literal[1, 2
         path = root / "mvimgnet2_category.json"
         path.write_text(json.dumps({str(number): name for number, name in names.items()}), encoding="utf-8")
     return path
-
-
-def build_object(category: str, seed: int, index: int) -> Surface:
-    """A procedural object of the catalogue of rooms; raises ``KeyError`` for a category that it lacks."""
-    rng = generator(seed, "turntable object", category, str(index))
-    return BUILDERS[category](rng, draw_style(rng)).surface
-
-
-def write_objects(
-    root: Path, categories: Mapping[int, str], per_category: int, seed: int, config: TurntableConfig | None = None
-) -> list[str]:
-    """Films and writes procedural objects, ``per_category`` of each; gives their ids ``class/instance``."""
-    write_categories(root, categories)
-    written = []
-    for class_id, category in categories.items():
-        for index in range(per_category):
-            rng = generator(seed, "turntable", str(class_id), str(index))
-            instance_id = f"{rng.integers(1 << 32):08x}"
-            footage = film(build_object(category, seed, index), config or TurntableConfig(), rng)
-            write_object(root, class_id, instance_id, footage, draw_similarity(rng))
-            written.append(f"{class_id}/{instance_id}")
-    return written

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from qa_generation.audit import audit_dataset
+from qa_generation.commands.synth import synth
 from qa_generation.errors import InputError, SceneError
 from qa_generation.generate import generate_dataset
 from qa_generation.generation_config import GenerationConfig
@@ -223,6 +224,22 @@ def true_angle_deg(footage: Footage, center: np.ndarray, first: int, second: int
     lines = [-pose[:3, :3].T @ pose[:3, 3] - center for pose in footage.world_to_camera[[first, second]]]
     unit = [line / np.linalg.norm(line) for line in lines]
     return float(np.degrees(np.arccos(np.clip(unit[0] @ unit[1], -1, 1))))
+
+
+def test_the_command_makes_objects_whatever_the_workers(tmp_path: Path) -> None:
+    def made(name: str, workers: int) -> dict[str, bytes]:
+        synth(tmp_path / name, scenes=2, layout="mvimgnet", views=6, size="64x48", workers=workers)
+        files = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
+        return {str(path.relative_to(tmp_path / name)): path.read_bytes() for path in files}
+
+    alone = made("alone", 1)
+    assert made("two", 2) == alone == made("alone", 1) and len(alone) == 1 + 2 * (6 + 6 + 3 + 1)
+    capture = MVImgNetReader(tmp_path / "alone").read("11-" + next(iter(alone)).split("/")[1])
+    assert capture.category == "backpack" and len(capture.views) == 6
+    with pytest.raises(InputError, match="2 of 2 objects failed"):
+        synth(tmp_path / "alone", scenes=2, layout="mvimgnet", views=5, size="64x48", workers=1)
+    with pytest.raises(InputError, match="--layout 'mv' is unknown, expected one of native, scannet, mvimgnet"):
+        synth(tmp_path / "alone", layout="mv")
 
 
 def test_answers_are_those_of_the_film(dataset: Path, footage: Footage, tmp_path: Path) -> None:
