@@ -1,6 +1,6 @@
 """Ways to spoil a folder of a dataset: each takes a file or folder in it and a generator that decides everything.
 
-``outside`` is a folder beside the dataset that links may lead to; nothing in it may ever change.
+``outside`` is a folder beside the dataset, which is called ``root``; links may lead there, and nothing in it may change.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def doubled(path: Path, rng: np.random.Generator, outside: Path) -> None:
 
 def swapped(path: Path, rng: np.random.Generator, outside: Path) -> None:
     """The file has the content of another one of the folder."""
-    others = sorted(other for other in path.parent.rglob("*") if other.is_file()) or [path]
+    root = outside.parent / "root"
+    others = sorted(other for other in root.rglob("*") if other.is_file() and other != path) or [path]
     path.write_bytes(others[int(rng.integers(len(others)))].read_bytes())
 
 

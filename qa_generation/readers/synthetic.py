@@ -80,7 +80,7 @@ class SyntheticReader:
 def _load_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SceneError(f"{path}: no JSON ({error}), expected the description of a synthetic room") from None
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise SceneError(f"{path}: format is not {_FORMAT!r}, expected the description of a synthetic room")

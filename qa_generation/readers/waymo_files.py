@@ -7,6 +7,7 @@ decoded page by page up to the last row that is wanted.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ COMPONENTS: Mapping[str, str] = {
     "lidar_calibration": "the places and beams of the lasers",
     "lidar_pose": "the pose of every pixel of the top laser",
 }
+# context names are digits and underscores; what goes into file names here may be a little more
+_SEGMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # values decoded at a time: a range image is up to 2.7 MB
 BATCH_ROWS = 2
 # more than any file of the dataset has
@@ -65,7 +68,9 @@ def find_segments(root: Path) -> dict[str, Segment]:
     for folder in folders:
         names = {path.stem for component in COMPONENTS for path in (folder / component).glob("*.parquet")}
         for name in sorted(names):
-            if name in found:
+            if not _SEGMENT_NAME.fullmatch(name):
+                LOGGER.warning("%s: %r is no name of a segment and left out", folder, name)
+            elif name in found:
                 LOGGER.warning("%s: segment %s is also in %s and left out here", folder, name, found[name].folder)
             else:
                 found[name] = Segment(name, folder)

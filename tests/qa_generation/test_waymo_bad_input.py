@@ -164,6 +164,12 @@ def test_unknown_scenes_are_refused(root: Path, scene_id: str) -> None:
         WaymoReader(root).read(scene_id)
 
 
+def test_files_with_odd_names_are_left_out(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.copy(component(root, "lidar"), component(root, "lidar").with_name("ünïcödé 場面.parquet"))
+    assert WaymoReader(root).scene_ids() == [SCENE]
+    assert "is no name of a segment and left out" in caplog.text
+
+
 def test_folders_without_segments(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no Waymo Open v2 segment, expected <split>/<component>"):
         WaymoReader(tmp_path).scene_ids()
