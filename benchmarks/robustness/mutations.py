@@ -1,6 +1,6 @@
 """Ways to spoil a folder of a dataset: each takes a file or folder in it and a generator that decides everything.
 
-``outside`` is a folder beside the dataset, which is called ``root``; links may lead there, and nothing in it may change.
+``outside`` is a folder beside the dataset (``root``) that links may lead to; nothing in it may ever change.
 """
 
 from __future__ import annotations

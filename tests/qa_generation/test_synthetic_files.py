@@ -135,6 +135,7 @@ NO_FOCAL = [[0, 0, 32], [0, 60, 24], [0, 0, 1]]
         (lambda r: (r / "mesh.npz").unlink(), "mesh.npz: no such file"),
         (lambda r: cut(r / "mesh.npz"), "mesh.npz: file is truncated"),
         (lambda r: cut(r / "scene.json"), "scene.json: no JSON"),
+        (lambda r: (r / "scene.json").write_text("[" * 100_000), "scene.json: no JSON"),
         (lambda r: (r / "scene.json").unlink(), "scene.json: no such file"),
         (lambda r: edit(r, version=9), "format version is 9, expected 1"),
         (lambda r: edit(r, format="other"), "format is not"),
