@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ FLOOR_BAND_M = 0.05
 LOW_BOX_M = 0.15
 # triangles whose normal is closer to vertical than this, as cosine, may be floor
 LEVEL_NORMAL = 0.9
+# what stands between the words of a label, in one place or the other of the dataset
+PARTING = re.compile(r"[-_/ ]+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +39,7 @@ class AnnotatedBox:
 
 
 def read_boxes(path: Path) -> list[AnnotatedBox]:
-    """The boxes of ``<video>_3dod_annotation.json`` in file order; words are parted by spaces, not ``_``.
+    """The boxes of ``<video>_3dod_annotation.json`` in file order; words of a category are parted by spaces.
 
     Raises:
         SceneError: the file is missing or malformed, holds no box, or marks the video as not annotated (``skipped``).
@@ -54,10 +57,11 @@ def read_boxes(path: Path) -> list[AnnotatedBox]:
         if not isinstance(entry, dict) or not isinstance(entry.get("segments"), dict):
             raise SceneError(f"{where}: has no segments, expected obbAligned in them")
         label = entry.get("label")
-        if not isinstance(label, str) or not normalise_label(label):
+        category = normalise_label(PARTING.sub(" ", label)) if isinstance(label, str) else ""
+        if not category:
             raise SceneError(f"{where}: label is {label!r}, expected a word")
         box = parse_box(entry["segments"].get("obbAligned"), f"{where}: obbAligned")
-        boxes.append(AnnotatedBox(where, normalise_label(label.replace("_", " ")), box))
+        boxes.append(AnnotatedBox(where, category, box))
     return boxes
 
 

@@ -74,7 +74,7 @@ def smallest_owner(objects: Sequence[AnnotatedObject], vertex_count: int) -> Int
 def _checked(entry: Any, where: str) -> tuple[int, str, Int64[np.ndarray, " segments"]]:
     if not isinstance(entry, dict):
         raise SceneError(f"{where}: is {type(entry).__name__}, expected an object with objectId, segments and label")
-    object_id, segments, label = entry.get("objectId"), entry.get("segments"), entry.get("label")
+    object_id, segments, label = entry.get("objectId", entry.get("id")), entry.get("segments"), entry.get("label")
     if isinstance(object_id, bool) or not isinstance(object_id, int) or not 0 <= object_id <= MAX_ID:
         raise SceneError(f"{where}: objectId is {object_id!r}, expected a whole number from 0 on")
     if not isinstance(label, str):

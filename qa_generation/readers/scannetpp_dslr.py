@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -81,22 +80,18 @@ def _view(photograph: Photograph) -> View:
 
 def _undistorted(folder: Path, transforms: Path, notes: list[str]) -> list[Photograph]:
     data = read_json(transforms, "the cameras of the undistorted photographs")
-    frames = [(name, frame) for name, frame in _frames(data, transforms) if not frame.get("is_bad")]
-    kept = _present(folder, [name for name, _ in frames], notes)
-    _note_bad(len(list(_frames(data, transforms))) - len(frames), transforms, notes)
+    frames = _frames(data, transforms)
+    good = [name for name, frame in frames.items() if not frame.get("is_bad")]
+    _note_bad(len(frames) - len(good), transforms, notes)
+    kept = _present(folder, good, notes)
     if not kept:
         return []
     lens = _pinhole(data, check_picture(Blob(folder / kept[0]), str(folder / kept[0])), transforms)
-    photographs: dict[str, Photograph] = {}
-    for name, frame in frames:
-        if name not in kept:
-            continue
-        if name in photographs:
-            raise SceneError(f"{transforms}: {name} stands there twice, expected each photograph once")
-        where = f"{transforms}: transform_matrix of {name}"
-        pose = SWAP_WORLD @ check_pose(frame.get("transform_matrix"), where) @ FLIP_CAMERA
-        photographs[name] = Photograph(folder / name, nearest_rigid(pose), lens)
-    return list(photographs.values())
+    photographs = []
+    for name in kept:
+        pose = check_pose(frames[name].get("transform_matrix"), f"{transforms}: transform_matrix of {name}")
+        photographs.append(Photograph(folder / name, nearest_rigid(SWAP_WORLD @ pose @ FLIP_CAMERA), lens))
+    return photographs
 
 
 def _fisheye(folder: Path, notes: list[str]) -> list[Photograph]:
@@ -136,23 +131,31 @@ def _bad_names(transforms: Path, notes: list[str]) -> set[str]:
     if not transforms.is_file():
         return set()
     data = read_json(transforms, "the cameras of the photographs")
-    bad = {name for name, frame in _frames(data, transforms) if frame.get("is_bad")}
+    bad = {name for name, frame in _frames(data, transforms).items() if frame.get("is_bad")}
     _note_bad(len(bad), transforms, notes)
     return bad
 
 
-def _frames(data: dict[str, Any], path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """All frames, those held out for testing included, with the file names they are of."""
+def _frames(data: dict[str, Any], path: Path) -> dict[str, dict[str, Any]]:
+    """All frames by file name, those held out for testing included.
+
+    The official undistortion puts the latter into both lists, so a frame may stand there twice if it is the same.
+    """
     if not isinstance(data.get("frames"), list):
         raise SceneError(f"{path}: has no list frames, expected the camera of every photograph")
+    frames: dict[str, dict[str, Any]] = {}
     for key in ("frames", "test_frames"):
         entries = data.get(key) or []
         if not isinstance(entries, list):
             raise SceneError(f"{path}: {key} is {type(entries).__name__}, expected a list")
         for number, entry in enumerate(entries):
+            where = f"{path}: {key}[{number}]"
             if not isinstance(entry, dict) or not isinstance(entry.get("file_path"), str):
-                raise SceneError(f"{path}: {key}[{number}] has no file_path, expected the name of a photograph")
-            yield _plain_name(entry["file_path"], f"{path}: {key}[{number}]"), entry
+                raise SceneError(f"{where} has no file_path, expected the name of a photograph")
+            name = _plain_name(entry["file_path"], where)
+            if frames.setdefault(name, entry) != entry:
+                raise SceneError(f"{where}: {name} stands there twice, and not the same, expected it once")
+    return frames
 
 
 def _plain_name(name: str, where: str) -> str:

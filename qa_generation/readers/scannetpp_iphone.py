@@ -25,6 +25,8 @@ from qa_generation.scene import Blob, View
 
 # what the intrinsics of pose_intrinsic_imu.json are for
 ARKIT_SIZE = (1920, 1440)
+# the video's name in the second and in the first release
+VIDEOS = ("rgb.mkv", "rgb.mp4")
 FRAME_NAME = re.compile(r"(?:(?:video|iphone)/)?frame_(\d{1,9})(?:\.(?:jpg|jpeg|png))?", re.IGNORECASE)
 DOWNLOAD = "the official download's assets"
 
@@ -88,11 +90,11 @@ def _pictures(folder: Path, poses: Mapping[int, PosedFrame]) -> tuple[tuple[int,
             raise SceneError(f"{folder / 'rgb'}: none of its {len(extracted)} pictures is of a frame with a pose")
         size = check_picture(Blob(known[0]), str(known[0]))
         return size, lambda number: Blob(extracted[number]) if number in extracted else None
-    path = folder / "rgb.mkv"
-    if not path.is_file():
+    path = next((folder / name for name in VIDEOS if (folder / name).is_file()), None)
+    if path is None:
         raise SceneError(
-            f"{folder}: holds neither pictures in rgb/ nor rgb.mkv; {DOWNLOAD} iphone_video_path give the video, "
-            "from which the official toolkit extracts rgb/frame_000000.jpg and so on"
+            f"{folder}: holds neither pictures in rgb/ nor {' or '.join(VIDEOS)}; {DOWNLOAD} iphone_video_path give "
+            "the video, from which the official toolkit extracts rgb/frame_000000.jpg and so on"
         )
     video = Video(path)
     return video.size(), lambda number: VideoFrameBlob(path, video=video, index=number)
@@ -181,6 +183,6 @@ def _matrix(entry: Any, key: str, shape: tuple[int, int], where: str) -> np.ndar
         matrix = np.asarray(entry[key], dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         matrix = np.empty(0)
-    if matrix.shape != shape:
+    if matrix.shape not in (shape, (shape[0] * shape[1],)):
         raise SceneError(f"{where}: {key} is no {shape[0]}x{shape[1]} matrix of numbers")
-    return matrix
+    return matrix.reshape(shape)

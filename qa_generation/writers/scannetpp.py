@@ -217,8 +217,8 @@ def _write_dslr_poses(
     distorted = _transforms_camera("OPENCV_FISHEYE", (fisheye.focal, fisheye.focal), middle, first.size)
     distorted |= {f"k{place}": value for place, value in enumerate(fisheye.coefficients, start=1)}
     undistorted |= {f"k{place}": 0.0 for place in range(1, 5)}
-    # the last one is held out for testing, in a list of its own
-    write_transforms(folder / "nerfstudio" / "transforms_undistorted.json", undistorted, frames[:-1], frames[-1:])
+    # the last one is held out for testing; the official undistortion lists it among the others as well
+    write_transforms(folder / "nerfstudio" / "transforms_undistorted.json", undistorted, frames, frames[-1:])
     write_transforms(folder / "nerfstudio" / "transforms.json", distorted, frames[:-1], frames[-1:])
     names = list(named)
     _write_json(folder / "train_test_lists.json", {"train": names[:-1], "test": names[-1:], "has_masks": True})

@@ -177,6 +177,15 @@ def test_box_in_mid_air_is_noted(room: SyntheticScene, tmp_path: Path, caplog: p
     assert "data[10] ('tv monitor'): box holds no triangle" in caplog.text
 
 
+@pytest.mark.parametrize("label", ["tv_monitor", "tv/monitor", "tv monitor", " tv - monitor "])
+def test_words_of_a_label_are_parted_by_spaces(room: SyntheticScene, tmp_path: Path, label: str) -> None:
+    path = write_arkitscenes_scene(room, tmp_path, NAME) / f"{NAME}_3dod_annotation.json"
+    content = json.loads(path.read_text())
+    content["data"][8]["label"] = label
+    path.write_text(json.dumps(content))
+    assert read(tmp_path).instances[9].category == "tv monitor"
+
+
 def test_smallest_of_overlapping_boxes_wins(room: SyntheticScene, tmp_path: Path) -> None:
     """A box around table, monitor and lamp takes only what the smaller ones leave: the table."""
     folder = write_arkitscenes_scene(room, tmp_path, NAME)

@@ -145,11 +145,12 @@ def test_distorted_iphone_is_undistorted(room: SyntheticScene, tmp_path: Path) -
     assert scene.views[0].image.read() == again.views[0].image.read()
 
 
-def test_frames_from_the_video(room: SyntheticScene, dataset: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "codec"), [("rgb.mkv", "MJPG"), ("rgb.mp4", "mp4v")])
+def test_frames_from_the_video(room: SyntheticScene, dataset: Path, tmp_path: Path, name: str, codec: str) -> None:
     """The same pictures, read in any order, and the frame numbers are the video's."""
     cv2 = pytest.importorskip("cv2")
     folder = copied(dataset, tmp_path / "video") / "iphone"
-    writer = cv2.VideoWriter(str(folder / "rgb.mkv"), cv2.VideoWriter_fourcc(*"MJPG"), 60, SIZE)
+    writer = cv2.VideoWriter(str(folder / name), cv2.VideoWriter_fourcc(*codec), 60, SIZE)
     for path in sorted((folder / "rgb").iterdir()):
         writer.write(cv2.imread(str(path)))
     writer.release()
@@ -159,7 +160,7 @@ def test_frames_from_the_video(room: SyntheticScene, dataset: Path, tmp_path: Pa
     forwards = [view.image.read() for view in scene.views]
     assert [view.image.read() for view in reversed(scene.views)] == forwards[::-1]
     for view in scene.views:
-        assert wrong_color_share(scene, view) < 0.01
+        assert wrong_color_share(scene, view, border=3) < 0.02
     apart = np.abs(picture_of(scene.views[1]).astype(int) - room.views[2].rgb)
     assert np.median(apart) <= 4  # JPEG twice, and the colours of video
 
@@ -263,6 +264,26 @@ def test_boxes_that_are_not_of_their_object_are_fitted_anew(
         scene = read(tmp_path / "data")
     assert "box of object 4" in caplog.text and note in caplog.text
     np.testing.assert_allclose(scene.instances[5].obb.center, room.instances[5].obb.center, atol=1e-6)
+
+
+def test_flat_matrices_and_missing_object_ids(room: SyntheticScene, dataset: Path, tmp_path: Path) -> None:
+    """Matrices may be written as 16 and 9 numbers, and ``id`` stands in for a missing ``objectId``."""
+    folder = copied(dataset, tmp_path / "data")
+    shutil.rmtree(folder / "iphone" / "colmap")
+    path = folder / "iphone" / "pose_intrinsic_imu.json"
+    frames = json.loads(path.read_text())
+    for frame in frames.values():
+        for key in ("aligned_pose", "intrinsic"):
+            frame[key] = np.array(frame[key]).reshape(-1).tolist()
+    path.write_text(json.dumps(frames))
+    path = folder / "scans" / "segments_anno.json"
+    content = json.loads(path.read_text())
+    for group in content["segGroups"]:
+        group["id"] = group.pop("objectId")
+    path.write_text(json.dumps(content))
+    scene = read(tmp_path / "data")
+    check_cameras(scene, room)
+    check_geometry(scene, room)
 
 
 def test_label_maps(room: SyntheticScene, dataset: Path, tmp_path: Path) -> None:
