@@ -38,6 +38,7 @@ class SegmentOptions:
         text_names: cameras and lasers by name, as some files of the test split have them, and not by number.
         rows_per_group: rows of a parquet row group.
         leave_out: components that are not written.
+        frozen: every moment is stored with what the first one shows, so that long segments are made in little time.
     """
 
     frames: int = 4
@@ -45,6 +46,7 @@ class SegmentOptions:
     text_names: bool = False
     rows_per_group: int = ROWS_PER_GROUP
     leave_out: tuple[str, ...] = ()
+    frozen: bool = False
 
 
 def segment_name(number: int) -> str:
@@ -67,8 +69,10 @@ def write_waymo_segment(
         for component, rows in _context_rows(rig).items():
             _write(writers, component, name, options, rows)
         for frame in range(options.frames):
-            for component, rows in _frame_rows(street, rig, frame).items():
-                _write(writers, component, name, options, rows)
+            if frame == 0 or not options.frozen:
+                shown = _frame_rows(street, rig, frame)
+            for component, rows in shown.items():
+                _write(writers, component, name, options, [dict(row) | _time_key(frame) for row in rows])
     finally:
         for writer in writers.values():
             writer.close()
@@ -151,7 +155,7 @@ def _context_rows(rig: Rig) -> dict[str, list[dict[str, Any]]]:
 def _frame_rows(street: Street, rig: Rig, frame: int) -> dict[str, list[dict[str, Any]]]:
     """All rows of one moment."""
     time_s = frame * FRAME_MICROSECONDS / 1e6
-    key = {"key.frame_timestamp_micros": FIRST_MICROSECOND + frame * FRAME_MICROSECONDS}
+    key = _time_key(frame)
     snapshot = street.at(time_s)
     vehicle = street.street_from_vehicle(time_s)
     world = street.world_from_vehicle(time_s)
@@ -178,6 +182,10 @@ def _frame_rows(street: Street, rig: Rig, frame: int) -> dict[str, list[dict[str
     boxes = [(block, *hits[:, number].tolist()) for number, block in enumerate(street.blocks) if block.kind]
     rows["lidar_box"] = [key | _box_row(block, vehicle, time_s, total, top) for block, total, top in boxes]
     return rows
+
+
+def _time_key(frame: int) -> dict[str, int]:
+    return {"key.frame_timestamp_micros": FIRST_MICROSECOND + frame * FRAME_MICROSECONDS}
 
 
 def _image_row(jpeg: bytes, world: Float64[np.ndarray, "4 4"], speed: float, time_s: float) -> dict[str, Any]:
