@@ -1,12 +1,12 @@
 """How much of the seen instance surface two views share: IoU of visible surface voxels, exact, by packed bits.
 
 The surface is sampled once per scene, about one point per voxel, and each view asks which points it sees. So the
-overlap depends on the voxel size but hardly on the view's resolution, and a surface at a grazing angle counts in full.
+overlap depends on the voxel size but not on the view's resolution, and a surface at a grazing angle counts in full.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,28 +132,77 @@ def _expand(counts: Float64[np.ndarray, " groups"], spacing_m: float) -> tuple[n
     return group, np.arange(len(group)) - (np.cumsum(whole) - whole)[group]
 
 
+@dataclass(frozen=True, eq=False)
+class DepthAround:
+    """Depth of what a view sees, at its pixel centres and by a ray anywhere between them; metres, infinity = nothing.
+
+    Attributes:
+        nearest, farthest: least and largest depth at the four pixel centres around each place; element [j, i] is for
+            places from pixel (i - 1, j - 1) to (i, j), the rim repeating the outermost pixels.
+        at: depth at any places (x, y) in pixels, pixel centres at integers.
+    """
+
+    nearest: Float32[np.ndarray, "rows columns"]
+    farthest: Float32[np.ndarray, "rows columns"]
+    at: Callable[[Float64[np.ndarray, "places 2"]], Float32[np.ndarray, " places"]]
+
+    @classmethod
+    def of(
+        cls,
+        depth_m: Float32[np.ndarray, "height width"],
+        at: Callable[[Float64[np.ndarray, "places 2"]], Float32[np.ndarray, " places"]],
+    ) -> DepthAround:
+        """From the depth at all pixel centres and the depth of any ray, both 0 where nothing was hit."""
+        rim = np.pad(np.where(depth_m > 0, depth_m, np.float32(np.inf)), 1, mode="edge")
+        four = (rim[:-1, :-1], rim[1:, :-1], rim[:-1, 1:], rim[1:, 1:])
+        nearest, farthest = np.minimum.reduce(four), np.maximum.reduce(four)
+
+        def between(places: Float64[np.ndarray, "places 2"]) -> Float32[np.ndarray, " places"]:
+            found = at(places)
+            return np.where(found > 0, found, np.float32(np.inf))
+
+        return cls(nearest, farthest, between)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the picture, pixels."""
+        return self.nearest.shape[1] - 1, self.nearest.shape[0] - 1
+
+
 def visible_points(
     points: Float[np.ndarray, "3 points"],
     intrinsics: Float64[np.ndarray, "3 3"],
     world_to_camera: Float64[np.ndarray, "4 4"],
-    depth_m: Float32[np.ndarray, "height width"],
+    depth: DepthAround,
     tolerance_m: float,
     tolerance_ratio: float,
 ) -> Int64[np.ndarray, " visible"]:
     """Numbers of the points that a view sees: in front, in the frame, and at most max(tolerance_m, tolerance_ratio z)
-    behind the depth map (specs 4.3). A pixel without depth (0) sees nothing."""
-    height, width = depth_m.shape
+    behind the first thing on the way to them (specs 4.3).
+
+    Where the four pixels around a point agree, they tell; at rims and on grazing surfaces they do not, and a ray does.
+    Points that needed one come last.
+    """
+    width, height = depth.size
     projection = intrinsics @ world_to_camera[:3]
-    found = [np.empty(0, dtype=np.int64)]
+    found, doubtful, places, least_m = [np.empty(0, dtype=np.int64)], [], [], []
     for block in _blocks(points.shape[1]):
         x, y, z = projection[:, :3] @ points[:, block] + projection[:, 3:]
         with np.errstate(divide="ignore", invalid="ignore"):  # what is not in front falls out
             u, v = x / z + 0.5, y / z + 0.5  # pixel centres are at integers, so pixel 0 reaches from 0 to 1 here
             inside = np.flatnonzero((z > NEAR_M) & (u >= 0) & (u < width) & (v >= 0) & (v < height))
-        surface = depth_m[v[inside].astype(np.int64), u[inside].astype(np.int64)]
-        z = z[inside]
-        seen = (surface > 0) & (z <= surface + np.maximum(tolerance_m, tolerance_ratio * z))
-        found.append(inside[seen] + block.start)
+        u, v, z = u[inside], v[inside], z[inside]
+        cell = (v + 0.5).astype(np.int64), (u + 0.5).astype(np.int64)
+        allowed = z - np.maximum(tolerance_m, tolerance_ratio * z)
+        clear = allowed <= depth.nearest[cell]
+        found.append(inside[clear] + block.start)
+        unsure = np.flatnonzero(~clear & (allowed <= depth.farthest[cell]))
+        doubtful.append(inside[unsure] + block.start)
+        places.append(np.stack([u[unsure], v[unsure]], axis=1) - 0.5)
+        least_m.append(allowed[unsure])
+    if doubtful:
+        seen = np.concatenate(least_m) <= depth.at(np.concatenate(places))
+        found.append(np.concatenate(doubtful)[seen])
     return np.concatenate(found)
 
 
@@ -162,7 +211,7 @@ def seen_voxels(
     columns_in_view: Bool[np.ndarray, " columns"],
     intrinsics: Float64[np.ndarray, "3 3"],
     world_to_camera: Float64[np.ndarray, "4 4"],
-    depth_m: Float32[np.ndarray, "height width"],
+    depth: DepthAround,
     tolerance_m: float,
     tolerance_ratio: float,
 ) -> Bool[np.ndarray, " voxels"]:
@@ -172,7 +221,7 @@ def seen_voxels(
     change = np.flatnonzero(np.diff(columns_in_view, prepend=False, append=False))
     for first, last in np.searchsorted(samples.columns, change).reshape(-1, 2):
         points, of = samples.points[:, first:last], samples.voxels[first:last]
-        seen = visible_points(points, intrinsics, world_to_camera, depth_m, tolerance_m, tolerance_ratio)
+        seen = visible_points(points, intrinsics, world_to_camera, depth, tolerance_m, tolerance_ratio)
         voxels[of[seen]] = True
     return voxels
 

@@ -70,9 +70,9 @@ def view_rays(
 def pixel_rays(
     intrinsics: Float64[np.ndarray, "3 3"],
     world_to_camera: Float64[np.ndarray, "4 4"],
-    pixels: Int[np.ndarray, "pixels 2"],
+    pixels: Int[np.ndarray, "pixels 2"] | Float64[np.ndarray, "pixels 2"],
 ) -> Float32[np.ndarray, "pixels 6"]:
-    """The rays through the named (x, y) pixels, bit for bit those of ``view_rays``."""
+    """The rays through the named (x, y) pixels, bit for bit those of ``view_rays``, or through places between them."""
     to_world = _pixel_to_world(intrinsics, world_to_camera)
     x, y = pixels[:, :1].astype(np.float64), pixels[:, 1:].astype(np.float64)
     rays = np.empty((len(pixels), 6), dtype=np.float32)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt8
 
 from qa_generation.errors import InputError, SceneError
-from qa_generation.overlap import SurfaceSamples, overlap_percent, sample_instances, seen_voxels
+from qa_generation.overlap import DepthAround, SurfaceSamples, overlap_percent, sample_instances, seen_voxels
 from qa_generation.pixel_spans import runs_of
 from qa_generation.raycast import NEAR_M, RayCaster, Region, pixel_rays, ray_origin, scale_intrinsics, view_rays
 from qa_generation.scene import Scene, SceneKind, View
@@ -27,6 +27,8 @@ from qa_generation.visibility_table import VisibilityTable
 MAX_GRID_SIDE = 8192
 # how surely a box must lie off the canvas for its instance to be left out; far above rounding
 _SLACK_M, _SLACK_PX = 1e-3, 2.0
+# cast the rays of a rectangle where they are fewer than so many per triangle
+_RAYS_PER_TRIANGLE = 1.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class VisibilityConfig:
         voxel_m: edge of the voxels that overlap is counted in, and spacing of the surface samples, metres.
         depth_tolerance_m: a sample this far behind the seen surface still counts as seen, metres ...
         depth_tolerance_ratio: ... or this share of its depth, whichever is larger.
+        hidden_silhouettes: count #A and #A+ of instances too that a view shows no pixel of; no question needs them,
+            and without them annotation takes about half the time. They are 0 then, and the ratios NaN.
         threads: of the ray caster; 1 keeps results the same whatever else runs.
     """
 
@@ -45,6 +49,7 @@ class VisibilityConfig:
     voxel_m: float = 0.02
     depth_tolerance_m: float = 0.05
     depth_tolerance_ratio: float = 0.02
+    hidden_silhouettes: bool = True
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -59,10 +64,15 @@ class VisibilityConfig:
             )
 
     @classmethod
-    def for_kind(cls, kind: SceneKind, max_side: int = 640) -> VisibilityConfig:
-        """Settings for rooms or for streets (`scene_settings`)."""
+    def for_questions(cls, kind: SceneKind, max_side: int = 640) -> VisibilityConfig:
+        """What questions about rooms or streets need (`scene_settings`)."""
         settings = SETTINGS[kind]
-        return cls(max_side=max_side, voxel_m=settings.voxel_m, depth_tolerance_m=settings.depth_tolerance_m)
+        return cls(
+            max_side=max_side,
+            voxel_m=settings.voxel_m,
+            depth_tolerance_m=settings.depth_tolerance_m,
+            hidden_silhouettes=False,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,10 +164,13 @@ class _Surface:
         rotation: Float64[np.ndarray, "3 3"],
         origin: Float32[np.ndarray, "3"],
         size: tuple[int, int],
-    ) -> Int64[np.ndarray, " kept"]:
-        """Columns of which the 3 x 3 canvas may show a pixel: all but those whose box lies surely off it."""
+    ) -> tuple[Int64[np.ndarray, " kept"], Int64[np.ndarray, "kept 4"]]:
+        """Columns of which the 3 x 3 canvas may show a pixel: all but those whose box lies surely off it.
+
+        Second come the frame pixels [x0, y0, x1, y1) that hold all of each; the whole canvas where that is not known.
+        """
         if not self.column_count:
-            return np.empty(0, dtype=np.int64)
+            return np.empty(0, dtype=np.int64), np.empty((0, 4), dtype=np.int64)
         box = (self.corners - origin) @ rotation.T
         before, behind = (box[..., 2] > NEAR_M).all(axis=1), (box[..., 2] < NEAR_M - _SLACK_M).all(axis=1)
         pixels = (np.where(before[:, None, None], box, [0.0, 0.0, 1.0]) @ intrinsics.T)[..., :2]
@@ -165,7 +178,11 @@ class _Surface:
         low, high = pixels.min(axis=1), pixels.max(axis=1)
         frame = np.array(size)
         off = before & ((high < -frame - _SLACK_PX) | (low > 2 * frame + _SLACK_PX)).any(axis=1)
-        return np.flatnonzero(~(off | behind))
+        kept = np.flatnonzero(~(off | behind))
+        whole = [-frame, 2 * frame]
+        low = np.where(before[:, None], np.clip(np.floor(low - _SLACK_PX), *whole), -frame)
+        high = np.where(before[:, None], np.clip(np.ceil(high + _SLACK_PX), *whole), 2 * frame)
+        return kept, np.concatenate([low, high], axis=1)[kept].astype(np.int64)
 
 
 def annotate(scene: Scene, config: VisibilityConfig | None = None) -> VisibilityTable:
@@ -223,13 +240,17 @@ def _annotate_view(
     depth_m, triangle = surface.caster.first_hits(view_rays(intrinsics, view.world_to_camera, Region.frame(size)))
     winners = surface.column_of_triangle[triangle]
     visible_pixels, boxes, centroid_depth = _seen(winners, depth_m, surface.column_count)
-    frame_pixels, canvas_pixels = _silhouettes(surface, view, intrinsics, winners)
+    of = None if config.hidden_silhouettes else visible_pixels > 0
+    frame_pixels, canvas_pixels = _silhouettes(surface, view, intrinsics, winners, of)
     voxels = seen_voxels(
         samples,
         visible_pixels > 0,
         intrinsics,
         view.world_to_camera,
-        depth_m,
+        DepthAround.of(
+            depth_m,
+            lambda places: surface.caster.first_hits(pixel_rays(intrinsics, view.world_to_camera, places))[0],
+        ),
         config.depth_tolerance_m,
         config.depth_tolerance_ratio,
     )
@@ -241,9 +262,13 @@ def _annotate_view(
 
 
 def _silhouettes(
-    surface: _Surface, view: View, intrinsics: Float64[np.ndarray, "3 3"], winners: Int32[np.ndarray, "height width"]
+    surface: _Surface,
+    view: View,
+    intrinsics: Float64[np.ndarray, "3 3"],
+    winners: Int32[np.ndarray, "height width"],
+    of: Bool[np.ndarray, " columns"] | None,
 ) -> tuple[Int64[np.ndarray, " columns"], Int64[np.ndarray, " columns"]]:
-    """#A and #A+ of all instances in one view."""
+    """#A and #A+ of these instances in one view, of all where ``of`` is None."""
 
     def settle(
         columns: Int64[np.ndarray, " pixels"], pixels: Int64[np.ndarray, "pixels 2"]
@@ -258,10 +283,25 @@ def _silhouettes(
     # from the origin the rays really start at, so that projection and rays agree far below the margin
     origin, rotation = ray_origin(view.world_to_camera), view.world_to_camera[:3, :3]
     size = (winners.shape[1], winners.shape[0])
-    points, triangles, columns = surface.part(surface.on_canvas(intrinsics, rotation, origin, size))
-    return silhouette_counts(
+    kept, bounds = surface.on_canvas(intrinsics, rotation, origin, size)
+    if of is not None:
+        kept, bounds = kept[of[kept]], bounds[of[kept]]
+    # an instance of many small triangles is sooner cast than cut into spans
+    area = (bounds[:, 2:] - bounds[:, :2]).prod(axis=1)
+    cast = area < _RAYS_PER_TRIANGLE * np.diff(surface.first_triangle)[kept]
+    points, triangles, columns = surface.part(kept[~cast])
+    frame_pixels, canvas_pixels = silhouette_counts(
         (points - origin) @ rotation.T, triangles, columns, surface.column_count, intrinsics, winners, settle
     )
+    for column, (x0, y0, x1, y1) in zip(kept[cast].tolist(), bounds[cast].tolist(), strict=True):
+        rays = view_rays(intrinsics, view.world_to_camera, Region(x0, y0, x1, y1))
+        shown = surface.caster_of(column).hits(rays)
+        rows, across = (slice(max(-low, 0), max(end - low, 0)) for low, end in ((y0, size[1]), (x0, size[0])))
+        won = winners[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] == column
+        inside = shown[rows, across]
+        inside |= won
+        frame_pixels[column], canvas_pixels[column] = inside.sum(), shown.sum()
+    return frame_pixels, canvas_pixels
 
 
 def _seen(

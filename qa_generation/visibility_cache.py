@@ -16,7 +16,7 @@ from qa_generation.scene import Scene
 from qa_generation.visibility import VisibilityConfig, annotate
 from qa_generation.visibility_table import VisibilityTable
 
-CODE_VERSION = 2  # raise it whenever annotate would give another table for the same scene
+CODE_VERSION = 3  # raise it whenever annotate would give another table for the same scene
 
 logger = logging.getLogger(__name__)
 

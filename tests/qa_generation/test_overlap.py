@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,8 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from qa_generation.errors import SceneError
-from qa_generation.overlap import overlap_percent, sample_instances, sample_triangles, seen_voxels, visible_points
-from qa_generation.raycast import RayCaster, Region, view_rays
+from qa_generation.overlap import (
+    DepthAround,
+    overlap_percent,
+    sample_instances,
+    sample_triangles,
+    seen_voxels,
+    visible_points,
+)
+from qa_generation.raycast import RayCaster, Region, pixel_rays, view_rays
 from qa_generation.visibility import VisibilityConfig, annotate
 from tests.qa_generation.factories import Part, box_mesh, furnished_room, level_camera, make_scene
 
@@ -67,41 +72,61 @@ def test_room_overlap_is_that_of_sets_built_point_by_point() -> None:
     points = samples.points.T.astype(np.float64)
     caster, sets = RayCaster.of_mesh(mesh), []
     for row, view in enumerate(scene.views):
-        depth_m, _ = caster.first_hits(view_rays(view.intrinsics, view.world_to_camera, Region.frame(view.size)))
         camera = points @ view.world_to_camera[:3, :3].T + view.world_to_camera[:3, 3]
-        seen = set()
-        for (x, y, z), point, instance in zip(camera.tolist(), points, (samples.columns + 1).tolist(), strict=True):
-            if z <= 0.1 or table.visible_pixels[row, instance - 1] == 0:
-                continue
-            u = math.floor(view.intrinsics[0, 0] * x / z + view.intrinsics[0, 2] + 0.5)
-            v = math.floor(view.intrinsics[1, 1] * y / z + view.intrinsics[1, 2] + 0.5)
-            if 0 <= u < 80 and 0 <= v < 60 and depth_m[v, u] > 0 and z <= depth_m[v, u] + max(0.05, 0.02 * z):
-                seen.add(tuple(np.floor(point / config.voxel_m).astype(int).tolist()))
-        sets.append(seen)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pixels = (camera / camera[:, 2:]) @ view.intrinsics[:2].T
+        inside = (camera[:, 2] > 0.1) & (pixels >= -0.5).all(axis=1) & (pixels < [79.5, 59.5]).all(axis=1)
+        inside &= table.visible_pixels[row, samples.columns] > 0
+        # a ray to each of them, whatever the pixels around say
+        depth_m, _ = caster.first_hits(pixel_rays(view.intrinsics, view.world_to_camera, pixels[inside]))
+        z = camera[inside, 2]
+        seen = points[inside][(depth_m == 0) | (z <= depth_m + np.maximum(0.05, 0.02 * z))]
+        sets.append(set(map(tuple, np.floor(seen / config.voxel_m).astype(int).tolist())))
     expected = [[100.0 * len(a & b) / len(a | b) for b in sets] for a in sets]
-    np.testing.assert_allclose(table.overlap, expected, atol=0.05)  # a point on a pixel border may fall either way
+    # small things between four pixel centres are looked past
+    np.testing.assert_allclose(table.overlap, expected, atol=0.2)
     assert 0 < table.overlap[0, 1] < 100
 
 
-def test_point_counts_down_to_the_tolerance_and_only_where_depth_is_known() -> None:
-    depth_m = np.full((120, 160), 2.0, dtype=np.float32)
-    depth_m[:, :80] = 0.0  # nothing known left of the middle
-    depth_m[0, 159] = 10.0
-    pose = np.eye(4)
+def depth_of(*parts: Part, size: tuple[int, int] = (160, 120)) -> DepthAround:
+    """What a camera at the origin that looks along +z sees of them."""
+    caster = RayCaster.of_mesh(box_mesh(parts))
+    depth_m, _ = caster.first_hits(view_rays(LENS, np.eye(4), Region.frame(size)))
+    return DepthAround.of(depth_m, lambda places: caster.first_hits(pixel_rays(LENS, np.eye(4), places))[0])
+
+
+def test_point_counts_down_to_the_tolerance_behind_what_hides_it() -> None:
+    wall = Part("wall", (2.0, 0.0, 2.005), (4.0, 4.0, 0.01))  # 2 m ahead, right of the middle
+    far = Part("wall", (-30.0, 0.0, 10.005), (59.8, 30.0, 0.01))  # 10 m ahead, left of it
     candidates = np.array(
         [
             [0.1, 0.0, 1.0],  # before the surface
             [0.1, 0.0, 2.049],  # within 5 cm behind it
             [0.1, 0.0, 2.051],  # beyond
-            [-0.1, 0.0, 1.0],  # no depth there
-            [0.795 * 10.19, -0.595 * 10.19, 10.19],  # 2 % of the depth is more than 5 cm
-            [0.795 * 10.22, -0.595 * 10.22, 10.22],
+            [-1.0, 0.0, 10.19],  # 2 % of the depth is more than 5 cm
+            [-1.0, 0.0, 10.22],
             [5.0, 0.0, 1.0],  # out of the frame
             [0.001, 0.0, 0.09],  # nearer than the near plane
             [0.1, 0.0, -1.0],  # behind the camera
         ]
     )
-    assert visible_points(candidates.T, LENS, pose, depth_m, 0.05, 0.02).tolist() == [0, 1, 4]
+    assert sorted(visible_points(candidates.T, LENS, np.eye(4), depth_of(wall, far), 0.05, 0.02)) == [0, 1, 3]
+
+
+def test_point_beside_an_edge_is_settled_by_a_ray() -> None:
+    # the board's right edge lies between two pixel centres; points 1 m behind it, a hair on either side of the edge
+    edge = (100.25 - 79.5) / 100.0 * 2.0
+    board = Part("board", (edge - 1.0, 0.0, 2.005), (2.0, 2.0, 0.01))
+    candidates = np.array([[1.5 * (edge + shift), 0.0, 3.0] for shift in (-0.004, -0.001, 0.001, 0.004)])
+    assert sorted(visible_points(candidates.T, LENS, np.eye(4), depth_of(board), 0.05, 0.02)) == [2, 3]
+
+
+def test_points_of_a_grazing_floor_are_all_seen() -> None:
+    # 20 cm below the camera: a pixel spans up to 40 cm of it
+    floor = Part("floor", (0.0, 0.25, 4.0), (2.0, 0.1, 4.0))
+    z = np.linspace(2.05, 5.9, 400)
+    candidates = np.stack([np.zeros_like(z), np.full_like(z, 0.2), z])
+    assert len(visible_points(candidates, LENS, np.eye(4), depth_of(floor), 0.05, 0.02)) == 400
 
 
 def test_instance_without_a_pixel_in_the_view_shares_nothing() -> None:
@@ -110,9 +135,10 @@ def test_instance_without_a_pixel_in_the_view_shares_nothing() -> None:
     mesh = box_mesh(parts)
     samples = sample_instances(mesh.vertices[mesh.triangles], mesh.triangle_instances.astype(np.int64) - 1, 0.02)
     depth_m = np.full((120, 160), 2.0, dtype=np.float32)
+    depth = DepthAround.of(depth_m, lambda places: np.full(len(places), 2.0, dtype=np.float32))
     pose = np.array([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
-    without = seen_voxels(samples, np.array([True, False]), LENS, pose, depth_m, 0.05, 0.02)
-    together = seen_voxels(samples, np.array([True, True]), LENS, pose, depth_m, 0.05, 0.02)
+    without = seen_voxels(samples, np.array([True, False]), LENS, pose, depth, 0.05, 0.02)
+    together = seen_voxels(samples, np.array([True, True]), LENS, pose, depth, 0.05, 0.02)
     assert 0 < without.sum() < together.sum()
 
 
