@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float64, Int32
 from qa_generation.errors import SceneError
 from qa_generation.readers.annotated_mesh import PlyMesh
 from qa_generation.readers.checks import check_file
-from qa_generation.readers.posed_views import read_json
+from qa_generation.readers.json_file import read_json
 from qa_generation.readers.scannet_labels import normalise_label
 from qa_generation.readers.stored_box import inside_box, parse_box
 from qa_generation.scene import OrientedBox

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from qa_generation.errors import SceneError
 from qa_generation.readers.captures import choose_stride
-from qa_generation.readers.checks import check_file
 from qa_generation.scene import View
 
 
@@ -32,15 +28,3 @@ def thin(numbers: Sequence[int], wanted: int | None) -> list[int]:
     """
     stride = choose_stride(len(numbers), wanted)
     return sorted({number // stride: number for number in sorted(numbers, reverse=True)}.values())
-
-
-def read_json(path: Path, what: str) -> dict[str, Any]:
-    """The JSON object in a file; raises ``SceneError`` when it is missing or holds anything else."""
-    check_file(path, what)
-    try:
-        data = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:  # ValueError covers broken JSON and broken UTF-8
-        raise SceneError(f"{path}: is not valid JSON ({error})") from error
-    if not isinstance(data, dict):
-        raise SceneError(f"{path}: holds {type(data).__name__}, expected a JSON object with {what}")
-    return data

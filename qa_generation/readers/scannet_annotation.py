@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from jaxtyping import Int32, Int64
 
 from qa_generation.errors import SceneError
-from qa_generation.readers.checks import check_file
+from qa_generation.readers.json_file import read_json
 
 # this scan's published list of groups holds every object twice
 DOUBLED_SCENE = "scene0217_00"
@@ -29,7 +28,7 @@ class SegmentGroup:
 
 def read_segments(path: Path, vertex_count: int) -> Int64[np.ndarray, " vertices"]:
     """The segment of every vertex; raises ``SceneError`` unless there is one whole number for each."""
-    data = _read_json(path, "the segments of the mesh")
+    data = read_json(path, "the segments of the mesh")
     indices = data.get("segIndices")
     if not isinstance(indices, list):
         raise SceneError(f"{path}: has no list segIndices, expected the segment of every vertex")
@@ -50,7 +49,7 @@ def read_groups(path: Path, scene_id: str) -> list[SegmentGroup]:
     Raises:
         SceneError: the list is missing, empty, malformed or names an object twice.
     """
-    data = _read_json(path, "the aggregation of segments into objects")
+    data = read_json(path, "the aggregation of segments into objects")
     if str(data.get("segmentsFile", "")).endswith("_vh_clean.segs.json"):
         raise SceneError(
             f"{path}: belongs to the full-size mesh ({data['segmentsFile']}), expected the one of _vh_clean_2"
@@ -122,14 +121,3 @@ def _is_doubled(groups: Sequence[SegmentGroup], scene_id: str) -> bool:
     if scene_id == DOUBLED_SCENE:  # known to be doubled, unless it comes mended
         return not {s for segments in first for s in segments}.isdisjoint(s for segments in second for s in segments)
     return first == second
-
-
-def _read_json(path: Path, what: str) -> dict[str, Any]:
-    check_file(path, what)
-    try:
-        data = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:  # ValueError covers broken JSON and broken UTF-8
-        raise SceneError(f"{path}: is not valid JSON ({error})") from error
-    if not isinstance(data, dict):
-        raise SceneError(f"{path}: holds {type(data).__name__}, expected a JSON object with {what}")
-    return data

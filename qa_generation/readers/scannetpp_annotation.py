@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int32, Int64
 
 from qa_generation.errors import SceneError
-from qa_generation.readers.posed_views import read_json
+from qa_generation.readers.json_file import read_json
 
 MAX_ID = 2**31 - 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,12 +14,14 @@ from jaxtyping import Float64
 from qa_generation.errors import SceneError
 from qa_generation.readers.checks import check_pose, check_size, check_views
 from qa_generation.readers.colmap import has_colmap, read_colmap
+from qa_generation.readers.json_file import read_json
 from qa_generation.readers.lens import Lens, colmap_lens, scaled_lens
 from qa_generation.readers.pictures import check_picture
-from qa_generation.readers.posed_views import PosedViews, read_json
+from qa_generation.readers.posed_views import PosedViews
 from qa_generation.readers.scannet_info import nearest_rigid
 from qa_generation.scene import Blob, View
 
+LOGGER = logging.getLogger(__name__)
 UNDISTORTED, FISHEYE = "resized_undistorted_images", "resized_images"
 MASKS = {UNDISTORTED: "resized_undistorted_masks", FISHEYE: "resized_anon_masks"}
 # the toolkit's change of world (swap x and y, negate z) and of camera (negate y and z); each undoes itself
@@ -59,9 +62,9 @@ def open_dslr(folder: Path, stride: int | None = None) -> PosedViews:
     if not photographs:
         raise SceneError(f"{pictures}: holds none of the posed photographs, expected DSC01234.JPG and so on")
     if (folder / MASKS[pictures.name]).is_dir():
-        notes.append(
-            f"{pictures}: photographs are anonymised in places ({MASKS[pictures.name]}/), which are not left out"
-        )
+        # so it is in every scene: nothing to be warned of each time
+        masks = MASKS[pictures.name]
+        LOGGER.info("%s: photographs are anonymised in places (%s/), which are not left out", pictures, masks)
     views = tuple(_view(photograph) for photograph in photographs[:: stride or 1])
     check_views(len(views), str(pictures))
     return PosedViews(pictures, len(photographs), views, tuple(notes))

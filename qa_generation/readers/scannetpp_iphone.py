@@ -15,9 +15,10 @@ from jaxtyping import Float64
 from qa_generation.errors import SceneError
 from qa_generation.readers.checks import check_pose, check_views
 from qa_generation.readers.colmap import has_colmap, read_colmap
+from qa_generation.readers.json_file import read_json
 from qa_generation.readers.lens import Lens, colmap_lens, scaled_lens
 from qa_generation.readers.pictures import check_picture
-from qa_generation.readers.posed_views import PosedViews, read_json, thin
+from qa_generation.readers.posed_views import PosedViews, thin
 from qa_generation.readers.scannet_info import nearest_rigid
 from qa_generation.readers.scannetpp_depth import open_depth
 from qa_generation.readers.video import Video, VideoFrameBlob

@@ -212,7 +212,7 @@ def test_blurred_photographs_are_left_out(
 ) -> None:
     folder = write_scannetpp_scene(room, tmp_path, NAME, ScanNetPPOptions(blurred=frozenset({1, 5})))
     shutil.rmtree(folder / "dslr" / folder_to_drop)
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         scene = read(tmp_path, camera="dslr", frame_stride="2")
     assert [view.view_id for view in scene.views] == ["DSC01000", "DSC01009"]
     assert "2 photographs are marked is_bad" in caplog.text
