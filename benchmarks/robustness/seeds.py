@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from qa_generation.seeding import generator
 from qa_generation.synthetic.build import RoomConfig, build_scene
+from qa_generation.synthetic.catalogue import BUILDERS
 from qa_generation.synthetic.content import SyntheticScene
+from qa_generation.synthetic.style import draw_style
 from qa_generation.writers.arkitscenes import ARKitScenesOptions, write_arkitscenes_scene
-from qa_generation.writers.mvimgnet import write_objects
-from qa_generation.writers.mvimgnet_turntable import TurntableConfig
+from qa_generation.writers.mvimgnet import draw_similarity, write_categories, write_object
+from qa_generation.writers.mvimgnet_turntable import TurntableConfig, film
 from qa_generation.writers.native import write_native_scene
 from qa_generation.writers.scannet import scannet_name, write_scannet_labels, write_scannet_scene
 from qa_generation.writers.scannetpp import write_scannetpp_scene
@@ -42,7 +45,11 @@ def _arkitscenes(root: Path) -> None:
 
 
 def _mvimgnet(root: Path) -> None:
-    write_objects(root, {1: "chair"}, 1, 7, TurntableConfig(views=6, size=SIZE, points=200))
+    rng = generator(7, "fuzz object")
+    chair = BUILDERS["chair"](rng, draw_style(rng)).surface
+    footage = film(chair, TurntableConfig(views=6, size=SIZE, points=200), rng)
+    write_categories(root, {1: "chair"})
+    write_object(root, 1, "0a114aab", footage, draw_similarity(rng))
 
 
 def _waymo(root: Path) -> None:

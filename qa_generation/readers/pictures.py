@@ -24,6 +24,8 @@ def check_picture(image: Blob, where: str) -> tuple[int, int]:
     Raises:
         SceneError: it is no JPEG or PNG, too large, or cut off before its end.
     """
+    if not image.path.is_file():  # reading a named pipe would wait for ever
+        raise SceneError(f"{where}: picture cannot be read, {image.path} is no file")
     try:
         length = image.path.stat().st_size - image.offset if image.length is None else image.length
         found = _header(_part(image, 0, HEADER_BYTES, length)) or _header(_part(image, 0, length, length))
