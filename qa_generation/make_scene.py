@@ -141,6 +141,6 @@ def _context(job: SceneJob, scene: Scene) -> SceneContext:
     from qa_generation.visibility import VisibilityConfig
     from qa_generation.visibility_cache import load_or_annotate
 
-    config = VisibilityConfig.for_kind(scene.kind, max_side=job.config.visibility_max_side)
+    config = VisibilityConfig.for_questions(scene.kind, max_side=job.config.visibility_max_side)
     table = load_or_annotate(scene, job.cache_dir, config)
     return scene_context(scene, table, job.config, job.seed, job.names)

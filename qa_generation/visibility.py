@@ -28,7 +28,7 @@ MAX_GRID_SIDE = 8192
 # how surely a box must lie off the canvas for its instance to be left out; far above rounding
 _SLACK_M, _SLACK_PX = 1e-3, 2.0
 # cast the rays of a rectangle where they are fewer than so many per triangle
-_RAYS_PER_TRIANGLE = 1.0
+_RAYS_PER_TRIANGLE = 4.0
 
 
 @dataclass(frozen=True)

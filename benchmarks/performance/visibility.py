@@ -53,7 +53,7 @@ class Cost:
 def measure(scene: Scene, config: VisibilityConfig) -> Cost:
     """The cost of annotating a scene, of casting its frame rays, and of casting all rays that its counts stand for."""
     mesh = scene.mesh
-    table, annotate_s = _timed(lambda: annotate(scene, config))
+    table, annotate_s = timed(lambda: annotate(scene, config))
     peak_rss_mb = _peak_rss_mb()  # before the plain casts, which hold far more rays than annotation does
     everything, frame_rays_s = RayCaster.of_mesh(mesh), 0.0
     alone = [RayCaster(mesh.vertices, mesh.triangles[mesh.triangle_instances == i]) for i in table.instance_ids]
@@ -61,12 +61,12 @@ def measure(scene: Scene, config: VisibilityConfig) -> Cost:
     for view, (width, height) in zip(scene.views, table.sizes.tolist(), strict=True):
         size = (width, height)
         frame_rays = _rays(view, Region.frame(size), size)
-        frame_rays_s += _timed(partial(everything.first_hits, frame_rays))[1]
+        frame_rays_s += timed(partial(everything.first_hits, frame_rays))[1]
         for caster, instance_id in zip(alone, table.instance_ids, strict=True):
             for band in _bands(canvas_rectangle(mesh.triangles_of(instance_id), view, size)):
                 rays = _rays(view, band, size)
                 instance_rays += rays[..., 0].size
-                instance_rays_s += _timed(partial(caster.hits, rays))[1]
+                instance_rays_s += timed(partial(caster.hits, rays))[1]
     return Cost(
         scene_id=scene.scene_id,
         views=len(scene.views),
@@ -116,10 +116,11 @@ def _pair_overlap_s(scene: Scene, config: VisibilityConfig) -> float:
     columns = scene.mesh.triangle_instances[own].astype(np.int64)
     voxels = sample_instances(scene.mesh.vertices[scene.mesh.triangles[own]], columns, config.voxel_m).voxel_count
     bits = np.random.default_rng(0).integers(0, 256, (len(scene.views), -(-voxels // 8)), dtype=np.uint8)
-    return _timed(lambda: overlap_percent(bits))[1]
+    return timed(lambda: overlap_percent(bits))[1]
 
 
-def _timed(work: Callable[[], Result]) -> tuple[Result, float]:
+def timed(work: Callable[[], Result]) -> tuple[Result, float]:
+    """What the work gives, and its CPU seconds."""
     start = time.process_time()
     return work(), time.process_time() - start
 
