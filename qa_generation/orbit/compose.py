@@ -11,7 +11,7 @@ import numpy as np
 from qa_generation import levels
 from qa_generation.compose import image_path
 from qa_generation.generation_config import GenerationConfig
-from qa_generation.options import LetterBalance, allocate, allocate_by_share, allocate_within, lettered
+from qa_generation.options import LetterBalance, allocate, lettered
 from qa_generation.orbit import best_frame, motion, round_object
 from qa_generation.orbit.capture import ObjectCapture
 from qa_generation.orbit.drafts import Asked, Family, OrbitDraft
@@ -39,6 +39,8 @@ FAMILIES: Mapping[str, Family] = {
 # largest share of one answer class; where there are fewer classes, all are equally many
 MAX_SHARES: Mapping[str, float] = {"orbit_angle_deg": 0.125}
 MAX_SHARE_OF_PLACE = 0.1
+# types whose options are always the same so many; every number of frames is even in itself, since it tells something
+WHOLE_CLASSES: Mapping[str, int] = {"orbit_angle": motion.RANGES, "orbit_opposite": 2}
 TWO_WAYS = ("orbit_motion_lr", "orbit_motion_turn", "orbit_motion_ud", "orbit_motion_fb")
 OBJECT_ID = 1
 
@@ -104,13 +106,23 @@ def choose(
 
 
 def _wanted(question_type: str, available: Mapping[int, int], quota: int) -> dict[int, int]:
-    if question_type == "orbit_opposite":
-        return allocate_within(available, quota, lambda key: key // 2)
-    if question_type == "orbit_angle":
-        # its options are always the same four, so that the rarest range sets the number
-        return allocate_by_share(available, quota, dict.fromkeys(range(len(motion.EDGES_DEG) + 1), 0.25))
+    if question_type in WHOLE_CLASSES:
+        return _even(available, quota, WHOLE_CLASSES[question_type])
     share = 0.5 if question_type in TWO_WAYS else MAX_SHARE_OF_PLACE
     return allocate(available, quota, MAX_SHARES.get(question_type, share))
+
+
+def _even(available: Mapping[int, int], quota: int, size: int) -> dict[int, int]:
+    """All ``size`` answers of a number of frames equally often; a number that lacks one of them gives nothing."""
+    least = {
+        frames: min(available.get(size * frames + answer, 0) for answer in range(size))
+        for frames in sorted({key // size for key in available})
+    }
+    least = {frames: number for frames, number in least.items() if number}
+    most = quota // size
+    # the spreading of `allocate` is for several classes
+    each = allocate(least, most, 1.0) if len(least) > 1 else {key: min(n, most) for key, n in least.items()}
+    return {size * frames + answer: number for frames, number in each.items() for answer in range(size)}
 
 
 def _finish(

@@ -20,6 +20,7 @@ MIN_RISE_DEG = 10.0
 MIN_RISE = 0.08
 MIN_DISTANCE_RATIO = 1.15
 EDGES_DEG = (45, 90, 135)
+RANGES = len(EDGES_DEG) + 1
 EDGE_MARGIN_DEG = 6.0
 MIN_ANGLE_DEG, MAX_ANGLE_DEG = 15.0, 172.0
 # a number is asked where the doubt is at most this share of it
@@ -101,7 +102,8 @@ def angle(asked: Asked) -> list[OrbitDraft]:
                 question=_angle_question(asked, a, b),
                 answer=ranges[index],
                 wrong=tuple(text for text in ranges if text != ranges[index]),
-                answer_class=index,
+                # the more frames, the nearer some of them are
+                answer_class=RANGES * len(asked.rows) + index,
                 about=_same_pair(a, b),
                 frames=(a, b),
             )

@@ -225,10 +225,11 @@ def test_answers_and_letters_are_even(records: list[QARecord]) -> None:
         for key in ("ground_truth", "mc_answer"):
             found = Counter(getattr(record, key) for record in records if record.question_type == kind)
             assert max(found.values()) - min(found.values()) <= 1, (kind, key, found)
-    opposite = [record for record in records if record.question_type == "orbit_opposite"]
-    for size in {len(record.frames) for record in opposite}:
-        found = Counter(record.ground_truth for record in opposite if len(record.frames) == size)
-        assert found["Yes"] == found["No"]
+    for kind, answers in (("orbit_opposite", 2), ("orbit_angle", 4)):
+        of_kind = [record for record in records if record.question_type == kind]
+        for size in {len(record.frames) for record in of_kind}:
+            found = Counter(record.ground_truth for record in of_kind if len(record.frames) == size)
+            assert len(found) == answers and len(set(found.values())) == 1
 
 
 def test_a_pair_of_frames_is_asked_once_per_type(records: list[QARecord]) -> None:
