@@ -88,21 +88,31 @@ def choose(
 ) -> list[tuple[int, OrbitDraft]]:
     """Drafts with their view sets: answers balanced, view sets in turn, nothing asked twice of the same views."""
     by_class: dict[int, list[tuple[int, OrbitDraft]]] = defaultdict(list)
-    used: set[tuple[int, tuple[int, ...]]] = set()
+    used: set[tuple[int, ...]] = set()
     times: dict[int, int] = defaultdict(int)
     for place in rng.permutation(len(found)):
         by_class[found[place][1].answer_class].append(found[place])
     chosen: list[tuple[int, OrbitDraft]] = []
-    wanted = _wanted(question_type, {key: len(drafts) for key, drafts in by_class.items()}, quota)
+    available = {key: len(drafts) for key, drafts in by_class.items()}
+    if question_type in TWO_WAYS:
+        # every pair of views stands there in both orders, and only one is asked
+        most = len({_what(*entry) for entry in found}) // 2
+        available = {key: min(number, most) for key, number in available.items()}
+    wanted = _wanted(question_type, available, quota)
     for key in [int(k) for k in rng.permutation([k for k, number in sorted(wanted.items()) for _ in range(number)])]:
-        free = [entry for entry in by_class[key] if (entry[0], entry[1].about) not in used]
+        free = [entry for entry in by_class[key] if _what(*entry) not in used]
         if not free:
             continue
         index, draft = min(free, key=lambda entry: times[entry[0]])
-        used.add((index, draft.about))
+        used.add(_what(index, draft))
         times[index] += 1
         chosen.append((index, draft))
     return chosen
+
+
+def _what(index: int, draft: OrbitDraft) -> tuple[int, ...]:
+    """What may be asked once: the two views, or something of one view set."""
+    return draft.pair or (index, *draft.about, -1)
 
 
 def _wanted(question_type: str, available: Mapping[int, int], quota: int) -> dict[int, int]:

@@ -24,6 +24,7 @@ class OrbitDraft:
         wrong: texts of the other options; empty for numbers.
         answer_class: what is balanced, e.g. the place of the true frame.
         about: drafts of one type and view set with the same are never asked both.
+        pair: rows of the two views where only they matter; of one type and capture the same pair is never asked twice.
         frames: positions of the frames that the question names or whose comparison decides it.
         query: position of the frame it is seen from, -1 where there is none.
         value: the answer before rounding, in ``unit``.
@@ -34,6 +35,7 @@ class OrbitDraft:
     wrong: tuple[str, ...]
     answer_class: int
     about: tuple[int, ...] = ()
+    pair: tuple[int, ...] = ()
     frames: tuple[int, ...]
     query: int = -1
     value: float | None = None

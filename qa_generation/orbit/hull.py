@@ -106,9 +106,9 @@ def carve(capture: ObjectCapture, cells: int = CELLS) -> Hull:
     """
     silhouettes = [_silhouette(capture, index, pose) for index, pose in enumerate(_own_poses(capture))]
     low, side = _first_cube(capture)
-    for _ in range(2):  # a coarse carving finds where the object is, the second fills the grid with it
-        origin, cell = low, side / cells
-        occupied = _carve_cube(silhouettes, origin, cell, cells)
+    for count in (cells // 2, cells):  # a coarse carving finds where the object is, the second fills the grid with it
+        origin, cell = low, side / count
+        occupied = _carve_cube(silhouettes, origin, cell, count)
         filled = np.argwhere(occupied)
         if not len(filled):
             raise ValueError("no part of space lies inside the masks, masks and poses contradict each other")

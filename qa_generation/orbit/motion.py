@@ -7,7 +7,7 @@ borders between options by more than the middle of the object is in doubt (`Orbi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise, permutations
+from itertools import combinations, pairwise, permutations
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def angle(asked: Asked) -> list[OrbitDraft]:
     ranges = [f"{low} to {high} degrees" for low, high in pairwise(edges)]
     degrees, doubt = asked.among(asked.facts.angle_deg), asked.among(asked.facts.doubt_deg)
     drafts = []
-    for a, b in _pairs(asked):
+    for a, b in _unordered(asked):
         if np.abs(degrees[a, b] - EDGES_DEG).min() < EDGE_MARGIN_DEG + doubt[a, b]:
             continue
         index = int(np.digitize(degrees[a, b], EDGES_DEG))
@@ -104,7 +104,7 @@ def angle(asked: Asked) -> list[OrbitDraft]:
                 wrong=tuple(text for text in ranges if text != ranges[index]),
                 # the more frames, the nearer some of them are
                 answer_class=RANGES * len(asked.rows) + index,
-                about=_same_pair(a, b),
+                pair=_same_pair(asked, a, b),
                 frames=(a, b),
             )
         )
@@ -121,12 +121,12 @@ def angle_number(asked: Asked) -> list[OrbitDraft]:
             wrong=(),
             # evenly over the range, or guessing the middle would pay
             answer_class=int(degrees[a, b] // 20),
-            about=_same_pair(a, b),
+            pair=_same_pair(asked, a, b),
             frames=(a, b),
             value=float(degrees[a, b]),
             unit="deg",
         )
-        for a, b in _pairs(asked)
+        for a, b in _unordered(asked)
         if MIN_ANGLE_DEG <= degrees[a, b] <= MAX_ANGLE_DEG and doubt[a, b] <= MAX_DOUBT_SHARE * degrees[a, b]
     ]
 
@@ -138,8 +138,15 @@ def _angle_question(asked: Asked, a: int, b: int) -> str:
 
 
 def _pairs(asked: Asked) -> Iterator[tuple[int, int]]:
-    """All ordered pairs of frame positions."""
+    """All ordered pairs of frame positions; either order of a pair may be asked, but only one is."""
     return permutations(range(len(asked.rows)), 2)
+
+
+def _unordered(asked: Asked) -> Iterator[tuple[int, int]]:
+    """Every two frame positions once, in random order."""
+    for pair in combinations(range(len(asked.rows)), 2):
+        a, b = asked.rng.permutation(pair).tolist()
+        yield a, b
 
 
 def _steps(asked: Asked) -> Iterator[tuple[tuple[int, int], float]]:
@@ -160,10 +167,11 @@ def _two_ways(asked: Asked, pair: tuple[int, int], second: bool, question: str, 
         answer=ways[int(second)],
         wrong=(ways[1 - int(second)],),
         answer_class=int(second),
-        about=_same_pair(a, b),
+        pair=_same_pair(asked, a, b),
         frames=(a, b),
     )
 
 
-def _same_pair(a: int, b: int) -> tuple[int, ...]:
-    return (min(a, b), max(a, b))
+def _same_pair(asked: Asked, a: int, b: int) -> tuple[int, ...]:
+    first, second = sorted((asked.set.views[a], asked.set.views[b]))
+    return (first, second)

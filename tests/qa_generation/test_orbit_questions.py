@@ -94,7 +94,7 @@ def test_angle_as_range_and_number(azimuth: float, text: str) -> None:
     places = [place(0), place(azimuth)]
     drafts = ask(motion.angle, places)
     assert {draft.answer for draft in drafts} == {f"{text} degrees"} and len(drafts[0].wrong) == 3
-    (draft, _) = ask(motion.angle_number, places)
+    (draft,) = ask(motion.angle_number, places)
     assert draft.answer == str(azimuth) and draft.unit == "deg" and draft.value == pytest.approx(azimuth, abs=0.01)
 
 
@@ -104,7 +104,7 @@ def test_angles_at_the_border_of_two_ranges_are_not_asked(azimuth: float) -> Non
 
 
 def test_raised_cameras_are_less_apart_than_their_azimuths() -> None:
-    (draft, _) = ask(motion.angle_number, [place(0, 45), place(180, 45)])
+    (draft,) = ask(motion.angle_number, [place(0, 45), place(180, 45)])
     assert draft.answer == "90"
 
 
@@ -234,7 +234,7 @@ def test_answers_and_letters_are_even(records: list[QARecord]) -> None:
 
 def test_a_pair_of_frames_is_asked_once_per_type(records: list[QARecord]) -> None:
     pairs = [
-        (record.question_type, record.view_set_id, tuple(sorted(mark["frame"] for mark in json.loads(record.evidence))))
+        (record.question_type, tuple(sorted(mark["frame"] for mark in json.loads(record.evidence))))
         for record in records
         if record.question_type.startswith(("orbit_motion", "orbit_angle"))
     ]
