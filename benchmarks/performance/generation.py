@@ -117,17 +117,16 @@ def annotation(
             f"{len(scene.instances)} instances, {len(scene.views)} frames"
         )
         for side in max_side or [160, 320, 640]:
-            config = VisibilityConfig(max_side=side)
+            config = VisibilityConfig.for_questions(scene.kind, side)
             table, annotate_s = timed(partial(annotate, scene, config))
-            caster, tree_s = timed(partial(RayCaster.of_mesh, mesh))
-            rays_s = 0.0
+            caster, rays_s = RayCaster.of_mesh(mesh), 0.0
             for view, (width, height) in zip(scene.views, table.sizes.tolist(), strict=True):
                 intrinsics = scale_intrinsics(view.intrinsics, view.size, (width, height))
                 rays = view_rays(intrinsics, view.world_to_camera, Region.frame((width, height)))
                 rays_s += timed(partial(caster.first_hits, rays))[1]
             typer.echo(
-                f"  grid {side:4}: annotate {annotate_s:7.2f} s CPU = {annotate_s / (tree_s + rays_s):5.2f} x "
-                f"bare casting ({rays_s:.2f} s and {tree_s:.2f} s for the search tree); all pairs {_pairs_s(scene):.3f} s"
+                f"  grid {side:4}: annotate {annotate_s:7.2f} s CPU = {annotate_s / rays_s:5.2f} x "
+                f"bare casting ({rays_s:.2f} s); all pairs {_pairs_s(scene):.3f} s"
             )
 
 
@@ -201,7 +200,8 @@ def run(
         f"{report.records:,} records of {made} scenes in {wall_s:.0f} s, {report.records / wall_s:.0f} per second"
     )
     typer.echo(
-        f"CPU: {cpu_s:.0f} s, {1000 * cpu_s / max(report.records, 1):.2f} ms per record, {cpu_s / max(made, 1):.2f} s per scene"
+        f"CPU: {cpu_s:.0f} s, {1000 * cpu_s / max(report.records, 1):.2f} ms per record, "
+        f"{cpu_s / max(made, 1):.2f} s per scene"
     )
     _print_curve(curve)
     scenes_s, records_s = cpu_s / max(made, 1) * PAPER_SCENES, cpu_s / max(report.records, 1) * PAPER_RECORDS
@@ -220,8 +220,9 @@ def _print_curve(curve: list[tuple[float, float, float]]) -> None:
     for share in (0.1, 0.25, 0.5, 0.75, 0.9, 1.0):
         until = curve[: max(1, int(share * len(curve)))]
         typer.echo(
-            f"memory after {until[-1][0]:6.0f} s: parent {until[-1][1]:5.0f} MB (largest {max(p for _, p, _ in until):.0f}), "
-            f"worker {until[-1][2]:5.0f} MB (largest {max(w for _, _, w in until):.0f})"
+            f"memory after {until[-1][0]:6.0f} s: this process {until[-1][1]:5.0f} MB "
+            f"(largest {max(own for _, own, _ in until):.0f}), "
+            f"a worker {until[-1][2]:5.0f} MB (largest {max(worker for _, _, worker in until):.0f})"
         )
 
 
