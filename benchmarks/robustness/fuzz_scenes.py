@@ -58,6 +58,7 @@ class Case:
 
     Attributes:
         number: with the seed, it decides everything about the case.
+        reader: name in ``seeds.SEEDS``, a reader with options.
         spoiled: what was done to the folder.
         outcome: ``made`` (questions), ``empty`` (none), ``skipped`` (the report has a reason) or ``refused`` (the whole
             run was), or a finding: ``traceback``, ``crash``, ``hang``, ``memory``, ``wrote outside``.
@@ -83,7 +84,7 @@ def fuzz(
     with tempfile.TemporaryDirectory(prefix="fuzz") as text:
         work = Path(text)
         for name in readers:
-            SEEDS[name](work / "whole" / name)
+            SEEDS[name].write(work / "whole" / name)
             # also loads every module once, before the processes divide
             if (outcome := _generate(name, work / "whole" / name, work / "made" / name)[0]) != "made":
                 raise RuntimeError(f"the whole folder of {name} is {outcome}, expected questions from it")
@@ -183,7 +184,7 @@ def _child(connection: Connection, reader: str, case: Path, limits: Limits) -> N
 
 
 def _generate(reader: str, root: Path, out: Path) -> tuple[str, list[str]]:
-    source = open_reader(reader, root)
+    source = open_reader(SEEDS[reader].reader, root, SEEDS[reader].options)
     report = generate_dataset(source, out, CONFIG, workers=0)
     for scene_id in source.scene_ids():
         if scene_id not in report.failures:
@@ -223,7 +224,7 @@ def main(
     count: Annotated[int, typer.Option(min=1, help="Number of spoiled folders.")] = 1000,
     seed: Annotated[int, typer.Option(help="Same seed, same folders.")] = 0,
     first: Annotated[int, typer.Option(min=0, help="Number of the first case, to run one again.")] = 0,
-    reader: Annotated[list[str] | None, typer.Option(help="Only this reader; repeatable.")] = None,
+    reader: Annotated[list[str] | None, typer.Option(help="Only this one of seeds.SEEDS; repeatable.")] = None,
     seconds: Annotated[float, typer.Option(help="Time limit of one folder.")] = 60.0,
     memory_mb: Annotated[float, typer.Option(help="Memory limit of one folder.")] = 1500.0,
     out: Annotated[Path | None, typer.Option(help="Report, a JSON line for each case.")] = None,

@@ -14,7 +14,7 @@ import pytest
 from benchmarks.robustness import fuzz_scenes
 from benchmarks.robustness.fuzz_scenes import Case, Limits, fuzz, summary
 from benchmarks.robustness.mutations import BY_ENDING, ON_FILES, ON_FOLDERS, spoil
-from benchmarks.robustness.seeds import SEEDS
+from benchmarks.robustness.seeds import SEEDS, Seed
 from qa_generation.readers import base
 from qa_generation.readers.base import READERS
 from qa_generation.scene import Scene
@@ -27,7 +27,7 @@ def findings(cases: Iterator[Case]) -> str:
 
 
 def test_every_reader_is_fuzzed() -> None:
-    assert set(SEEDS) == set(READERS)
+    assert {seed.reader for seed in SEEDS.values()} == set(READERS)
 
 
 def test_some_spoiled_folders_of_every_reader() -> None:
@@ -67,10 +67,15 @@ class FaultyReader:
         raise base.InputError("a clear sentence")
 
 
+def _any_folder(root: Path) -> None:
+    root.mkdir(parents=True)
+    (root / "a.txt").write_text("1 2 3")
+
+
 @pytest.mark.parametrize("mode", ["traceback", "crash", "hang", "memory", "wrote outside", "skipped"])
 def test_the_harness_notices(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SEEDS, "faulty", lambda root: (root.mkdir(parents=True), (root / "a.txt").write_text("1 2 3")))
-    monkeypatch.setattr(fuzz_scenes, "open_reader", lambda name, root: FaultyReader(root))
+    monkeypatch.setitem(SEEDS, "faulty", Seed("faulty", _any_folder))
+    monkeypatch.setattr(fuzz_scenes, "open_reader", lambda name, root, options: FaultyReader(root))
     monkeypatch.setattr(FaultyReader, "mode", mode)
     generate = fuzz_scenes._generate
 
@@ -87,7 +92,7 @@ def test_the_harness_notices(mode: str, monkeypatch: pytest.MonkeyPatch) -> None
 def test_same_number_same_folder(tmp_path: Path) -> None:
     trees = []
     for name in ("one", "two"):
-        SEEDS["waymo"](tmp_path / name / "root")
+        SEEDS["waymo"].write(tmp_path / name / "root")
         (tmp_path / name / "outside").mkdir()
         told = spoil(tmp_path / name / "root", generator(3, "fuzz", "waymo", "5"), tmp_path / name / "outside")
         trees.append((told, sorted(str(p.relative_to(tmp_path / name)) for p in (tmp_path / name).rglob("*"))))
