@@ -60,7 +60,8 @@ def compose(context: SceneContext, seed: int) -> list[QARecord]:
         quota = context.config.pool_quota(question_type)
         drafts = write_type(question_type, TASKS[question_type], context, rng, quota)
         for number, (view_set, draft) in enumerate(drafts):
-            options, letter = (), ""
+            options: tuple[str, ...] = ()
+            letter = ""
             if draft.wrong:
                 position = letters.place(question_type, 1 + len(draft.wrong), rng)
                 options, letter = lettered(draft.answer, draft.wrong, position, rng)

@@ -22,7 +22,8 @@ def generate(
     reader_option: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="KEY=VALUE", help="Option of the reader; scannet: frame_stride, label_column. Repeatable."
+            metavar="KEY=VALUE",
+            help="Option of the reader, e.g. frame_stride=5; its page in docs/ lists them. Repeatable.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
@@ -42,6 +43,7 @@ def generate(
     ray_address: Annotated[str | None, typer.Option(help="Running Ray cluster, e.g. auto.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Make everything anew.")] = False,
     preview: Annotated[bool, typer.Option(help="Also write OUT/preview.html to check by eye.")] = False,
+    pack: Annotated[Path | None, typer.Option(help="Also pack records with pictures for object storage here.")] = None,
 ) -> None:
     """Makes questions with checked answers from posed captures.
 
@@ -57,8 +59,9 @@ def generate(
     from qa_generation.readers.base import open_reader, parse_options
     from qa_generation.splits import parse_splits
 
+    source = open_reader(reader, scenes, parse_options(reader_option or []))
     report = generate_dataset(
-        open_reader(reader, scenes, parse_options(reader_option or [])),
+        source,
         out,
         _config(quotas, per_type, view_sets, frame_naming, warmup, blind),
         seed=seed,
@@ -77,7 +80,11 @@ def generate(
     if preview and report.records:
         from qa_generation.browser.site import write_preview
 
-        write_preview(out, seed=seed)
+        write_preview(out, seed=seed, reader=source)
+    if pack and report.records:
+        from qa_generation.pack import pack_dataset
+
+        pack_dataset(out, pack, progress=True)
     _print_report(report, out, preview and report.records > 0)
     if not report.records:
         sys.exit("spatialvlm generate: no question was made")
