@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int32
 
 from qa_generation.browser.measured_lines import drawn, measured_segment
 from qa_generation.browser.outlines import outline_path
+from qa_generation.orbit.capture import OBJECT_ID, ObjectCapture
 from qa_generation.readers.base import SceneReader
 from qa_generation.records import QARecord
 from qa_generation.scene import Scene, View
@@ -52,6 +53,8 @@ def scene_marks(job: MarkJob, scene_id: str) -> dict[str, Any]:
         SceneError: the scene cannot be read.
     """
     scene, wanted = job.reader.read(scene_id), job.wanted[scene_id]
+    if isinstance(scene, ObjectCapture):
+        return {"masks": _object_masks(scene, wanted.views), "lines": {}}
     views = {view.view_id: view for view in scene.views}
     # the ray caster is heavy to import
     from qa_generation.raycast import RayCaster
@@ -63,6 +66,18 @@ def scene_marks(job: MarkJob, scene_id: str) -> dict[str, Any]:
             masks[view_id] = _outlines(instance_map(caster, scene, views[view_id]), ids, scene)
     lines = {record.id: found for record in wanted.measured if (found := _lines(record, scene, views))}
     return {"masks": masks, "lines": lines}
+
+
+def _object_masks(capture: ObjectCapture, views: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The stored masks of the one object, thinned to the grid of the others."""
+    masks = {view.view_id: mask for view, mask in zip(capture.views, capture.masks, strict=True)}
+    found = {}
+    for view_id in sorted(set(views) & set(masks)):
+        step = -(-max(masks[view_id].size) // MASK_SIDE)
+        mask = masks[view_id].pixels()[step // 2 :: step, step // 2 :: step]
+        if mask.any() and (path := outline_path(mask)):
+            found[view_id] = {str(OBJECT_ID): {"d": path, "box": _box(mask), "name": capture.category}}
+    return found
 
 
 def instance_map(caster: Any, scene: Scene, view: View) -> Int32[np.ndarray, "height width"]:

@@ -16,6 +16,9 @@ from qa_generation.orbit.lens import Lens
 from qa_generation.orbit.turn import Turn, turn_of
 from qa_generation.scene import View
 
+# the one object of a capture, as records and marks call it
+OBJECT_ID = 1
+
 
 @dataclass(frozen=True, eq=False)
 class Mask:

@@ -13,7 +13,7 @@ from qa_generation.compose import image_path
 from qa_generation.generation_config import GenerationConfig
 from qa_generation.options import LetterBalance, allocate, lettered
 from qa_generation.orbit import best_frame, motion, round_object
-from qa_generation.orbit.capture import ObjectCapture
+from qa_generation.orbit.capture import OBJECT_ID, ObjectCapture
 from qa_generation.orbit.drafts import Asked, Family, OrbitDraft
 from qa_generation.orbit.facts import OrbitFacts, gather_facts
 from qa_generation.orbit.view_sets import OrbitSet, draw_orbit_sets
@@ -42,7 +42,6 @@ MAX_SHARE_OF_PLACE = 0.1
 # types whose options are always the same so many; every number of frames is even in itself, since it tells something
 WHOLE_CLASSES: Mapping[str, int] = {"orbit_angle": motion.RANGES, "orbit_opposite": 2}
 TWO_WAYS = ("orbit_motion_lr", "orbit_motion_turn", "orbit_motion_ud", "orbit_motion_fb")
-OBJECT_ID = 1
 
 
 def compose_orbit(capture: ObjectCapture, config: GenerationConfig, seed: int) -> list[QARecord]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from qa_generation.audit import audit_dataset
+from qa_generation.browser.scene_marks import MarkJob, Wanted, scene_marks
 from qa_generation.commands.synth import synth
 from qa_generation.errors import InputError, SceneError
 from qa_generation.generate import generate_dataset
@@ -224,6 +225,19 @@ def true_angle_deg(footage: Footage, center: np.ndarray, first: int, second: int
     lines = [-pose[:3, :3].T @ pose[:3, 3] - center for pose in footage.world_to_camera[[first, second]]]
     unit = [line / np.linalg.norm(line) for line in lines]
     return float(np.degrees(np.arccos(np.clip(unit[0] @ unit[1], -1, 1))))
+
+
+def test_the_browser_draws_the_masks_of_objects(written: tuple[Path, Similarity], capture: ObjectCapture) -> None:
+    wanted = Wanted()
+    wanted.views["001"] |= {1}
+    found = scene_marks(MarkJob(MVImgNetReader(written[0]), {SCENE_ID: wanted}), SCENE_ID)
+    (mark,) = found["masks"]["001"].values()
+    x0, y0, x1, y1 = capture.masks[0].box
+    width, height = capture.masks[0].size
+    left, top, wide, high = mark["box"]
+    expected = [100 * x0 / width, 100 * y0 / height, 100 * (x1 - x0) / width, 100 * (y1 - y0) / height]
+    assert np.allclose([left, top, wide, high], expected, atol=0.01) and mark["name"] == "stepped block"
+    assert found["lines"] == {} and mark["d"].startswith("M")
 
 
 def test_the_command_makes_objects_whatever_the_workers(tmp_path: Path) -> None:
