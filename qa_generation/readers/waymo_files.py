@@ -38,8 +38,10 @@ _SEGMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # values decoded at a time: a range image is up to 2.7 MB
 BATCH_ROWS = 2
 # more than any file of the dataset has
-_MAX_ROWS = 10_000_000
+_MAX_ROWS = 1_000_000
 _BUFFER_BYTES = 1 << 20
+# what a row holds on average at most: the poses of a range image are a million numbers, a picture is less than 1 MB
+_MAX_VALUES, _MAX_BYTES = 1_500_000, 16_000_000
 # the Arrow errors are ValueErrors, OSErrors, KeyErrors and NotImplementedErrors of its own
 _BROKEN = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, NotImplementedError)
 
@@ -109,6 +111,7 @@ class Rows:
                 _need_columns(file, self.path, columns)
                 number = 0
                 for group in sorted({group for group, _ in self.places}):
+                    _check_bulk(file, group, columns, self.path)
                     wanted = [row for row_group, row in self.places if row_group == group]
                     for values in _rows_of(file, group, wanted, columns, batch_rows):
                         yield dict(self.keys[number]) | values
@@ -217,6 +220,23 @@ def _may_hold(file: pq.ParquetFile, group: int, timestamps: Sequence[int]) -> bo
             if isinstance(low, int) and isinstance(high, int):
                 return any(low <= stamp <= high for stamp in timestamps)
     return True
+
+
+def _check_bulk(file: pq.ParquetFile, group: int, columns: Sequence[str], path: Path) -> None:
+    """Raises ``SceneError`` where a row group promises far more than its rows can mean, before any of it is decoded."""
+    metadata = file.metadata.row_group(group)
+    for index in range(metadata.num_columns):
+        column = metadata.column(index)
+        if not column.path_in_schema.startswith(tuple(columns)):
+            continue
+        if (
+            column.num_values > _MAX_VALUES * metadata.num_rows
+            or column.total_uncompressed_size > _MAX_BYTES * metadata.num_rows
+        ):
+            raise SceneError(
+                f"{path}: {column.path_in_schema} holds {column.num_values} values and "
+                f"{column.total_uncompressed_size} bytes in {metadata.num_rows} rows, expected pictures or range images"
+            )
 
 
 def _rows_of(

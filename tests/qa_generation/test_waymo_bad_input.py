@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -131,6 +132,20 @@ def test_a_missing_column_is_named(root: Path, name: str, column: str) -> None:
     with pytest.raises(SceneError, match="has no column") as error:
         use(root)
     assert column in str(error.value)
+
+
+def test_a_row_that_would_fill_the_memory_is_refused_unread(root: Path) -> None:
+    """Forty million equal numbers take a few kilobytes in a parquet file."""
+    path = component(root, "lidar")
+    table = pq.read_table(path)
+    values = pa.ListArray.from_arrays([0] * table.num_rows + [40_000_000], np.zeros(40_000_000, dtype=np.float32))
+    place = table.schema.get_field_index(f"{LIDAR}.values")
+    pq.write_table(
+        table.set_column(place, table.schema.field(place), values.cast(table.schema.field(place).type)), path
+    )
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(SceneError, match=r"holds 400000.. values .* expected pictures or range images"):
+        use(root)
 
 
 def test_pictures_of_another_size_than_the_calibration_are_refused(root: Path) -> None:
