@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from qa_generation.errors import SceneError
@@ -193,6 +194,43 @@ def test_answers_do_not_depend_on_the_worlds_axes_and_scale(seed: int) -> None:
         return [replace(record, **rounded) for record in records]  # type: ignore[arg-type]
 
     assert asked(ball_capture(places)) == asked(ball_capture(places, rotation=rotation, scale=scale))
+
+
+def shaken(capture: ObjectCapture, seed: int) -> ObjectCapture:
+    """The same capture with errors larger than those of a good reconstruction: poses, tracks of the hand, masks."""
+    rng = np.random.default_rng(seed)
+    views, masks = [], []
+    for view, mask in zip(capture.views, capture.masks, strict=True):
+        pose = view.world_to_camera.copy()
+        turned = Rotation.from_rotvec(np.radians(rng.normal(scale=0.5, size=3))).as_matrix()
+        center = view.camera_center + rng.normal(scale=0.005, size=3) * np.linalg.norm(view.camera_center)
+        pose[:3, :3] = turned @ pose[:3, :3]
+        pose[:3, 3] = -pose[:3, :3] @ center
+        views.append(replace(view, world_to_camera=pose))
+        change = ndimage.binary_dilation if rng.random() < 0.5 else ndimage.binary_erosion
+        masks.append(Mask.of(change(mask.pixels())))
+    return replace(capture, views=tuple(views), masks=tuple(masks))
+
+
+def test_noise_drops_questions_but_flips_no_answer(facts: OrbitFacts) -> None:
+    """Every question that is asked with and without noise has the same answer."""
+    noisy = gather_facts(shaken(facts.capture, 1))
+    rng = np.random.default_rng(2)
+    sets = [OrbitSet(tuple(rng.permutation(30)[: 2 + i % 4].tolist()), 0.0, 0.0) for i in range(60)]
+    both = 0
+    for question_type, family in FAMILIES.items():
+        for shown in sets:
+            here, there = (
+                {draft.question: draft for draft in family(Asked(known, shown, "index", np.random.default_rng(0)))}
+                for known in (facts, noisy)
+            )
+            for question in here.keys() & there.keys():
+                both += 1
+                if question_type == "orbit_angle_deg":
+                    assert abs(float(here[question].answer) - float(there[question].answer)) <= 4
+                else:
+                    assert here[question].answer == there[question].answer, (question_type, question)
+    assert both > 800
 
 
 def test_every_type_is_made_and_well_formed(records: list[QARecord]) -> None:
