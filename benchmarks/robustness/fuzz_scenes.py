@@ -46,7 +46,7 @@ CONFIG = GenerationConfig(
 
 @dataclass(frozen=True)
 class Limits:
-    """What one folder may cost."""
+    """What one folder may cost: time, and memory beyond what the process holds at its start."""
 
     seconds: float = 60.0
     memory_mb: float = 1500.0
@@ -63,6 +63,7 @@ class Case:
         outcome: ``made`` (questions), ``empty`` (none), ``skipped`` (the report has a reason) or ``refused`` (the whole
             run was), or a finding: ``traceback``, ``crash``, ``hang``, ``memory``, ``wrote outside``.
         reasons: what a person is told, or the traceback.
+        grown_mb: by how much the process grew at most.
     """
 
     number: int
@@ -70,7 +71,7 @@ class Case:
     spoiled: list[str]
     outcome: str = ""
     reasons: list[str] = field(default_factory=list)
-    peak_mb: float = 0.0
+    grown_mb: float = 0.0
 
     @property
     def is_finding(self) -> bool:
@@ -135,7 +136,7 @@ def _run(result: Case, case: Path, limits: Limits) -> None:
     theirs.close()
     try:
         if ours.poll(limits.seconds):
-            result.outcome, result.reasons, result.peak_mb = ours.recv()
+            result.outcome, result.reasons, result.grown_mb = ours.recv()
         else:
             result.outcome, result.reasons = "hang", [f"no answer after {limits.seconds:g} s"]
             process.kill()
@@ -143,7 +144,7 @@ def _run(result: Case, case: Path, limits: Limits) -> None:
         process.join()
         result.outcome, result.reasons = "crash", [f"exit code {process.exitcode}"]
     process.join()
-    if not result.is_finding and result.peak_mb > limits.memory_mb:
+    if not result.is_finding and result.grown_mb > limits.memory_mb:
         result.outcome = "memory"
 
 
@@ -164,8 +165,10 @@ def _child(connection: Connection, reader: str, case: Path, limits: Limits) -> N
     os.chdir(case / "cwd")
     os.environ |= {"TMPDIR": str(case / "tmp"), "HOME": str(case / "cwd")}
     tempfile.tempdir = None
+    at_start_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     # far above the limit that is looked at, so that a runaway ends before the machine does
-    resource.setrlimit(resource.RLIMIT_DATA, (int(4 * limits.memory_mb * 1e6),) * 2)
+    held = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_DATA, (held + int(4 * limits.memory_mb * 1e6),) * 2)
     with open(os.devnull, "w") as silence:  # noqa: PTH123
         os.dup2(silence.fileno(), 1)
         os.dup2(silence.fileno(), 2)
@@ -179,7 +182,10 @@ def _child(connection: Connection, reader: str, case: Path, limits: Limits) -> N
         outcome, reasons = "traceback", [traceback.format_exc()]
     if faults.texts:
         outcome, reasons = "traceback", faults.texts
-    connection.send((outcome, reasons, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+    elif "out of memory" in reasons:
+        outcome = "memory"
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    connection.send((outcome, reasons, peak_mb - at_start_mb))
     connection.close()
 
 
@@ -212,7 +218,9 @@ def summary(cases: Sequence[Case]) -> str:
         mine = [case for case in cases if case.reader == reader]
         outcomes = Counter(case.outcome for case in mine)
         told = ", ".join(f"{count} {name}" for name, count in outcomes.most_common())
-        lines.append(f"{reader:12} {len(mine):5} folders: {told}; at most {max(case.peak_mb for case in mine):.0f} MB")
+        lines.append(
+            f"{reader:12} {len(mine):5} folders: {told}; at most +{max(case.grown_mb for case in mine):.0f} MB"
+        )
     for case in cases:
         if case.is_finding:
             lines.append(f"case {case.number} {case.reader}: {case.outcome} after {'; '.join(case.spoiled)}")

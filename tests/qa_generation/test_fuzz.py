@@ -83,7 +83,7 @@ def test_the_harness_notices(mode: str, monkeypatch: pytest.MonkeyPatch) -> None
         return ("made", []) if root.parent.name == "whole" else generate(reader, root, out)
 
     monkeypatch.setattr(fuzz_scenes, "_generate", well_behaved_while_whole)
-    limits = Limits(seconds=3.0 if mode == "hang" else 60.0, memory_mb=500.0)
+    limits = Limits(seconds=3.0 if mode == "hang" else 60.0, memory_mb=300.0)
     (case,) = fuzz(1, readers=["faulty"], limits=limits)
     assert case.outcome == mode and case.is_finding == (mode != "skipped")
     assert case.reasons
