@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
-from threadpoolctl import threadpool_limits
 
 from qa_generation.blind import choices
 from qa_generation.blind.answer_table import Answers, Bins, answer_table, best_guesses
 from qa_generation.blind.folds import even_folds
+from qa_generation.blind.one_thread import one_thread
 from qa_generation.blind.option_table import option_table
 from qa_generation.blind.readers import TOGETHER, read_blindly
 from qa_generation.blind.report import BlindReport, TypeReport
@@ -49,8 +49,7 @@ def audit_records(records: Sequence[QARecord], seed: int = 0, folds: int = 5) ->
     types: dict[str, TypeReport] = {}
     skipped: dict[str, str] = {}
     bias: dict[str, float] = {}
-    # one thread: how a sum is split among threads changes its last digits
-    with threadpool_limits(limits=1):
+    with one_thread():
         for question_type, group in sorted(by_type.items()):
             scenes = len({record.scene_name for record in group})
             if question_type not in ALL_TYPES:

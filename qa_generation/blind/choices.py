@@ -61,22 +61,3 @@ def right(table: OptionTable, probability: Float[np.ndarray, " rows"]) -> Float[
 def of_truth(table: OptionTable, values: Float[np.ndarray, " rows"]) -> Float[np.ndarray, " records"]:
     """The value of each question's true option; 0 where none is marked true."""
     return np.bincount(table.record, weights=values * table.truth, minlength=table.shape[0])
-
-
-def keep_probability(
-    table: OptionTable, probability: Float[np.ndarray, " rows"], level: float, strength: float
-) -> Float[np.ndarray, " records"]:
-    """With what chance to keep each question so that its text no longer tells which option is true.
-
-    Rejection sampling: with r = probability / prior of the options, keeping a question with chance
-    min(1, t / r of its truth) leaves options with r >= t equally likely beside their prior. t is the smallest r at
-    level 0, which evens out all options; a higher level is the quantile of r under the prior, which loses less.
-    """
-    ratio = table.grid(probability / table.prior, fill=np.inf)
-    prior = table.grid(table.prior, fill=0.0)
-    order = np.argsort(ratio, axis=1, kind="stable")
-    reached = np.take_along_axis(prior, order, axis=1).cumsum(axis=1)
-    at = np.take_along_axis(order, np.argmax(reached > level, axis=1)[:, None], axis=1)
-    threshold = np.take_along_axis(ratio, at, axis=1)[:, 0]
-    truth = of_truth(table, probability / table.prior)
-    return np.minimum(1.0, threshold / np.maximum(truth, 1e-12)) ** strength

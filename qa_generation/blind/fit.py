@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from threadpoolctl import threadpool_limits
 
 from qa_generation.blind import choices
 from qa_generation.blind.answer_table import Answers, Bins, best_guesses
@@ -16,20 +15,18 @@ from qa_generation.blind.config import BlindConfig
 from qa_generation.blind.dominance import category_keep
 from qa_generation.blind.fold_models import fit_fold_models
 from qa_generation.blind.folds import fold_of
+from qa_generation.blind.one_thread import one_thread
 from qa_generation.blind.option_table import OptionTable
-from qa_generation.blind.plan import BlindPlan, Stage, TypePlan, coins, stays_by_coin
+from qa_generation.blind.plan import BlindPlan, Stage, TypePlan, coins
+from qa_generation.blind.rules import Rule, answer_rules, choice_rules, keep_probability
 from qa_generation.prompts import ALL_TYPES, is_choice
 from qa_generation.records import QARecord
 from qa_generation.seeding import stable_int
 
-# how far up in the ratios of bins the keep chance reaches: bins of numbers need not be evened out to the rarest
-ANSWER_LEVEL = 0.25
-# options are evened out to the rarest that their form does not rule out
-CHOICE_LEVEL = 0.01
-# a stage that would leave too few is made milder by these factors of its strength
-MILDER = (1.0, 0.7, 0.5, 0.35, 0.25)
 # bins of answers and cells per side of the canvas, fewer than an audit's for speed
 PLAN_BINS, PLAN_SIDE = 8, 3
+# stages after the first give at most this share of the records to keep names from dominating
+LATER_LOSS = 0.1
 
 
 def fit_plan(sample: Sequence[QARecord], config: BlindConfig | None = None, seed: int = 0) -> BlindPlan:
@@ -49,8 +46,7 @@ def fit_plan(sample: Sequence[QARecord], config: BlindConfig | None = None, seed
         if record.question_type in ALL_TYPES:
             by_type[record.question_type].append(record)
     types: dict[str, TypePlan] = {}
-    # one thread: how a sum is split among threads changes its last digits
-    with threadpool_limits(limits=1):
+    with one_thread():
         for question_type in sorted(by_type):
             group = bounded(by_type[question_type], config.most_records, seed)
             types[question_type] = _TypeFit(group, config, seed).plan()
@@ -75,6 +71,7 @@ class _TypeFit:
         self._bins: Bins | None = None
         self._prior: Float[np.ndarray, " bins"] | None = None
         self._answers: Answers | None = None
+        self._window: tuple[int, int] | None = None
 
     def plan(self) -> TypePlan:
         records, config = self._records, self._config
@@ -88,27 +85,20 @@ class _TypeFit:
         stages = []
         for number in range(config.stages + 1):
             stages.append(self._stage(number, last=number == config.stages))
-            if not stages[-1].prunes:
+            if stages[-1].rule is None:
                 break
-        return TypePlan(
-            tuple(stages),
-            self._summary(),
-            CHOICE_LEVEL if self._is_choice else ANSWER_LEVEL,
-            self._bins,
-            self._prior,
-            self._answers,
-        )
+        return TypePlan(tuple(stages), self._summary(), self._bins, self._prior, self._answers)
 
     def _stage(self, number: int, last: bool) -> Stage:
         config = self._config
         rows = np.flatnonzero(self._alive)
-        keep = category_keep(
-            [self._records[i].target_category for i in rows], config.category_share, config.category_excess
-        )
+        names = [self._records[i].target_category for i in rows]
+        most_lost = LATER_LOSS if number else 1.0
+        keep = category_keep(names, config.category_share, config.category_excess, most_lost)
         self._leave_out(
             rows,
             coins(self._seed, [self._records[i] for i in rows], f"category {number}")
-            < np.array([keep.get(self._records[i].target_category, 1.0) for i in rows]),
+            < np.array([keep.get(name, 1.0) for name in names]),
         )
         too_frequent = len(rows) - int(self._alive.sum())
         rows = np.flatnonzero(self._alive)
@@ -119,18 +109,11 @@ class _TypeFit:
         read = choices.reading(table, models.ratings(table, fold))
         score, baseline = self._scores(table, read.decided(table), rows)
         tolerance = config.tolerance if self._is_choice else config.numeric_tolerance
-        strength = config.strength
         done = last or read.scale == 0.0 or score - baseline <= tolerance
-        if not done:
-            level = CHOICE_LEVEL if self._is_choice else ANSWER_LEVEL
-            for strength in (config.strength * factor for factor in MILDER):
-                chance = choices.keep_probability(table, read.honest(table), level, strength)
-                stays = stays_by_coin(self._seed, left, number, chance)
-                if not self._too_few(int(stays.sum())):
-                    break
-            done = self._too_few(int(stays.sum()))
-        if not done:
-            self._leave_out(rows, stays)
+        found = None if done else self._first_that_leaves_enough(table, read.honest(table), number, left)
+        if found is not None:
+            self._leave_out(rows, found[1])
+            self._window = found[0].window
         self._rounds.append(
             {
                 "records": len(left),
@@ -138,12 +121,29 @@ class _TypeFit:
                 "baseline": round(baseline, 4),
                 "too_frequent": too_frequent,
                 "told_by_text": len(left) - int(self._alive.sum()),
+                "strength": found[0].strength if found else 0.0,
             }
         )
-        return Stage(keep, models, read.scale, strength, prunes=not done)
+        return Stage(keep, models, read.scale, found[0] if found else None)
+
+    def _first_that_leaves_enough(
+        self, table: OptionTable, probability: Float[np.ndarray, " rows"], number: int, left: Sequence[QARecord]
+    ) -> tuple[Rule, Bool[np.ndarray, " alive"]] | None:
+        """The rule, and which questions stay by it; None where even the mildest leaves too few."""
+        strength = self._config.strength
+        rules = choice_rules(strength)
+        if self._bins is not None:
+            may_narrow = len(self._bins.edges) == 1
+            rules = answer_rules(strength, self._bins.number, self._window, may_narrow)
+        coin = coins(self._seed, left, f"stage {number}")
+        for rule in rules:
+            stays = coin < keep_probability(table, probability, rule)
+            if not self._too_few(int(stays.sum())):
+                return rule, stays
+        return None
 
     def _too_few(self, number: int) -> bool:
-        return number < max(self._config.least_kept * len(self._records), self._config.least_records / 3)
+        return number < max(self._config.least_kept * len(self._records), self._config.least_records / 5)
 
     def _leave_out(self, rows: Int[np.ndarray, " alive"], stays: Bool[np.ndarray, " alive"]) -> None:
         self._alive[rows[~stays]] = False

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from threadpoolctl import threadpool_limits
 
 from qa_generation.blind.answer_table import Answers, Bins, answer_table, best_guesses
-from qa_generation.blind.choices import keep_probability, of_truth, probabilities
+from qa_generation.blind.choices import of_truth, probabilities
 from qa_generation.blind.fold_models import FoldModels
 from qa_generation.blind.folds import fold_of
+from qa_generation.blind.one_thread import one_thread
 from qa_generation.blind.option_table import OptionTable, option_table
+from qa_generation.blind.rules import Rule, keep_probability
 from qa_generation.errors import InputError
 from qa_generation.records import QARecord
 from qa_generation.seeding import stable_int
@@ -31,15 +32,13 @@ class Stage:
         category_keep: category -> with what chance its questions are kept before they are judged; 1 where not named.
         models: judge what then is left; None where nothing was to be learned.
         scale: honest factor on their ratings.
-        strength: exponent of the keep chance.
-        prunes: whether this stage leaves out what its models judge; the last one only tells the bias.
+        rule: how hard what they judge is left out; None for the last stage, which only tells the bias.
     """
 
     category_keep: Mapping[str, float]
     models: FoldModels | None
     scale: float
-    strength: float
-    prunes: bool
+    rule: Rule | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +48,12 @@ class TypePlan:
     Attributes:
         stages: in order; none where the type is left as it is.
         summary: what was found and left out, JSON-able.
-        level: how far up in the ratios of options the keep chance reaches, see `choices.keep_probability`.
         bins, prior, answers: of number and point types: where answers part, their shares, and answers to learn
             guesses from.
     """
 
     stages: tuple[Stage, ...]
     summary: Mapping[str, Any]
-    level: float = 0.0
     bins: Bins | None = None
     prior: Float[np.ndarray, " bins"] | None = None
     answers: Answers | None = None
@@ -106,7 +103,7 @@ class BlindPlan:
             by_type[record.question_type].append(index)
         kept: dict[int, QARecord] = {}
         reasons: Counter[str] = Counter()
-        with threadpool_limits(limits=1):
+        with one_thread():
             for question_type, indices in by_type.items():
                 group = [records[index] for index in indices]
                 plan = self.types.get(question_type)
@@ -131,34 +128,27 @@ def judge(
     """Bias of every record of one type and one scene, and why it is left out: empty for those that stay."""
     dropped = [""] * len(records)
     bias = np.zeros(len(records))
+    table = plan.table(records)
     for number, stage in enumerate(plan.stages):
-        alive = [i for i, reason in enumerate(dropped) if not reason]
-        share = np.array([stage.category_keep.get(records[i].target_category, 1.0) for i in alive])
-        for i, stays in zip(alive, coins(seed, [records[i] for i in alive], f"category {number}") < share, strict=True):
-            if not stays:
-                dropped[i] = TOO_FREQUENT
-        alive = [i for i in alive if not dropped[i]]
-        if not alive or stage.models is None:
+        alive = np.array([not reason for reason in dropped])
+        share = np.array([stage.category_keep.get(record.target_category, 1.0) for record in records])
+        _drop(dropped, alive & ~(coins(seed, records, f"category {number}") < share), TOO_FREQUENT)
+        if stage.models is None:
             continue
-        left = [records[i] for i in alive]
-        table = plan.table(left)
         fold = fold_of(records[0].scene_name, seed, folds, number)
-        rating = stage.models.ratings(table, np.full(len(left), fold))
+        rating = stage.models.ratings(table, np.full(len(records), fold))
         probability = probabilities(table, rating, stage.scale)
-        bias[alive] = plan.bias(table, probability, left)
-        if stage.prunes:
-            keep = keep_probability(table, probability, plan.level, stage.strength)
-            for i, stays in zip(alive, stays_by_coin(seed, left, number, keep), strict=True):
-                if not stays:
-                    dropped[i] = TOLD_BY_TEXT
+        left = np.array([not reason for reason in dropped])
+        bias[left] = plan.bias(table, probability, records)[left]
+        if stage.rule is not None:
+            keep = keep_probability(table, probability, stage.rule)
+            _drop(dropped, left & ~(coins(seed, records, f"stage {number}") < keep), TOLD_BY_TEXT)
     return bias, dropped
 
 
-def stays_by_coin(
-    seed: int, records: Sequence[QARecord], stage: int, keep: Float[np.ndarray, " records"]
-) -> Bool[np.ndarray, " records"]:
-    """Whether each record passes a stage that keeps it with this chance."""
-    return coins(seed, records, f"stage {stage}") < keep
+def _drop(dropped: list[str], which: Bool[np.ndarray, " records"], why: str) -> None:
+    for index in np.flatnonzero(which):
+        dropped[int(index)] = why
 
 
 def coins(seed: int, records: Sequence[QARecord], purpose: str) -> Float[np.ndarray, " records"]:

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from qa_generation.blind.audit import audit_records
-from qa_generation.blind.choices import keep_probability
 from qa_generation.blind.config import BlindConfig
 from qa_generation.blind.dominance import category_keep
 from qa_generation.blind.fit import bounded, fit_plan
 from qa_generation.blind.folds import fold_of
 from qa_generation.blind.option_table import option_table
 from qa_generation.blind.plan import BlindPlan, judge
+from qa_generation.blind.rules import Rule, keep_probability
 from qa_generation.errors import InputError
 from qa_generation.records import QARecord
 from tests.qa_generation import blind_records as make
@@ -168,10 +168,10 @@ def test_keep_probability_evens_out_options_by_hand() -> None:
     table = option_table(make.made(make.count, 1, 1))
     likely = np.where(table.truth, 0.7, 0.1)
     # the truth is seven times as likely as each other: one in seven stays, and then all four are equally likely
-    assert keep_probability(table, likely, 0.01, 1.0).tolist() == pytest.approx([1 / 7])
-    assert keep_probability(table, likely, 0.01, 0.5).tolist() == pytest.approx([7**-0.5])
+    assert keep_probability(table, likely, Rule()).tolist() == pytest.approx([1 / 7])
+    assert keep_probability(table, likely, Rule(strength=0.5)).tolist() == pytest.approx([7**-0.5])
     unlikely = np.where(table.truth, 0.1, 0.3)
-    assert keep_probability(table, unlikely, 0.01, 1.0).tolist() == [1.0]
+    assert keep_probability(table, unlikely, Rule()).tolist() == [1.0]
 
 
 def test_a_sample_is_bounded_and_spread_over_scenes() -> None:
