@@ -49,7 +49,7 @@ class Limits:
     """What one folder may cost: time, and memory beyond what the process holds at its start."""
 
     seconds: float = 60.0
-    memory_mb: float = 1500.0
+    memory_mb: float = 500.0
 
 
 @dataclass
@@ -234,7 +234,7 @@ def main(
     first: Annotated[int, typer.Option(min=0, help="Number of the first case, to run one again.")] = 0,
     reader: Annotated[list[str] | None, typer.Option(help="Only this one of seeds.SEEDS; repeatable.")] = None,
     seconds: Annotated[float, typer.Option(help="Time limit of one folder.")] = 60.0,
-    memory_mb: Annotated[float, typer.Option(help="Memory limit of one folder.")] = 1500.0,
+    memory_mb: Annotated[float, typer.Option(help="Memory one folder may add.")] = 500.0,
     out: Annotated[Path | None, typer.Option(help="Report, a JSON line for each case.")] = None,
 ) -> None:
     """Spoils scene folders and looks for tracebacks, crashes, hangs, memory and writes outside of the output.
