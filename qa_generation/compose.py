@@ -14,7 +14,7 @@ from qa_generation.generation_config import GenerationConfig
 from qa_generation.name_priors import NamePriors
 from qa_generation.near_duplicates import NearDuplicates
 from qa_generation.options import LetterBalance, lettered
-from qa_generation.prompts import QUESTION_TYPES
+from qa_generation.prompts import INDOOR_TYPES, QUESTION_TYPES
 from qa_generation.records import QARecord
 from qa_generation.sampling import draw_view_sets
 from qa_generation.scene import Scene
@@ -56,6 +56,8 @@ def compose(context: SceneContext, seed: int) -> list[QARecord]:
     letters = LetterBalance()
     records: list[QARecord] = []
     for question_type in QUESTION_TYPES:
+        if context.scene.kind == "outdoor" and question_type in INDOOR_TYPES:
+            continue
         rng = generator(seed, context.scene.dataset, context.scene.scene_id, question_type)
         quota = context.config.pool_quota(question_type)
         drafts = write_type(question_type, TASKS[question_type], context, rng, quota)

@@ -25,7 +25,7 @@ from qa_generation import cache_files
 from qa_generation.dataset_card import write_card
 from qa_generation.errors import InputError, OutputError
 from qa_generation.generation_config import GenerationConfig
-from qa_generation.image_store import check_name
+from qa_generation.image_store import NO_NAME, is_name
 from qa_generation.make_scene import SceneJob
 from qa_generation.official import benchmark_file_name, write_benchmark_json, write_training_json
 from qa_generation.readers.base import SceneReader
@@ -127,12 +127,14 @@ def generate_dataset(
         raise InputError(f"--shard {number}/{of} is no part of {of}, expected 1/{of} to {of}/{of}")
     if overwrite and of > 1:
         raise InputError("--overwrite and --shard cannot go together: one job would remove what another has made")
-    mine = scene_ids[number - 1 :: of]
+    named = [scene_id for scene_id in scene_ids if is_name(scene_id)]
+    mine = named[number - 1 :: of]
     try:
         _prepare(job, overwrite)
-        rounds = Rounds(job, scene_ids, mine, Runner(backend or partial(run_all, workers=workers), progress))
-        if not _complete(job, scene_ids):
+        rounds = Rounds(job, named, mine, Runner(backend or partial(run_all, workers=workers), progress))
+        if not _complete(job, named):
             rounds.go()
+        rounds.failures |= {s: NO_NAME for s in scene_ids if not is_name(s)}
         if rounds.waiting:
             return Report({}, rounds.failures, waiting=rounds.waiting)
         return _finish(rounds.job, rounds.failures)
@@ -149,8 +151,6 @@ def _complete(job: SceneJob, scene_ids: Sequence[str]) -> bool:
 def _prepare(job: SceneJob, overwrite: bool) -> None:
     """Makes sure that ``out`` holds only shards of these settings and scenes, each in its split."""
     out, assigned, fingerprint = job.out, job.assigned, job.settings
-    for scene_id in assigned:
-        check_name("scene id", scene_id)
     if overwrite:
         for folder in (out / "data", job.state_dir / "pools", job.state_dir / "surveys"):
             shutil.rmtree(folder, ignore_errors=True)

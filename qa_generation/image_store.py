@@ -19,9 +19,17 @@ _JPEG_START = b"\xff\xd8\xff"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*\Z")
 
 
+NO_NAME = "its id cannot be a file name, expected letters, digits, '_', '-', '.' or '+'"
+
+
+def is_name(name: str) -> bool:
+    """Whether the text may become a file name everywhere."""
+    return _SAFE_NAME.match(name) is not None and ".." not in name
+
+
 def check_name(kind: str, name: str) -> str:
     """The name itself when it may become a file name; raises ``SceneError`` otherwise."""
-    if not _SAFE_NAME.match(name) or ".." in name:
+    if not is_name(name):
         raise SceneError(f"{kind} {name!r} cannot be a file name, expected letters, digits, '_', '-', '.' or '+'")
     return name
 

@@ -31,6 +31,8 @@ NUMERIC_TYPES: tuple[str, ...] = (
 )
 POINT_TYPES: tuple[str, ...] = ("obj_localization_occ_na",)
 QUESTION_TYPES: tuple[str, ...] = CHOICE_TYPES + NUMERIC_TYPES + POINT_TYPES
+# streets have too few kinds of things for four names, and their boxes are no measure of size (specs 2)
+INDOOR_TYPES: tuple[str, ...] = (*(t for t in CHOICE_TYPES if t.startswith("obj_attribute")), "obj_size_occ_na")
 # our own questions about captures that go round one object (`orbit`); not of the published set
 ORBIT_CHOICE_TYPES: tuple[str, ...] = (
     "orbit_bestview",

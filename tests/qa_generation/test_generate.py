@@ -330,3 +330,13 @@ def test_a_picture_that_is_not_whole_is_named(tmp_path: Path, kept: int | float 
     with pytest.raises(SceneError, match="cannot be decoded") as error:
         store_image(view, tmp_path / "out.jpg")
     assert "bad.jpg" in str(error.value) and not (tmp_path / "out.jpg").exists()
+
+
+def test_a_scene_whose_id_cannot_be_a_file_name_is_left_out_alone(tmp_path: Path):
+    class OddReader(RoomReader):
+        def scene_ids(self) -> list[str]:
+            return [*super().scene_ids(), "room/../0003", "Zimmer ü"]
+
+    report = generate_dataset(OddReader(tmp_path / "rooms", count=2), tmp_path / "out", SMALL, workers=0)
+    assert set(report.failures) == {"room/../0003", "Zimmer ü"} and report.records > 0
+    assert all("cannot be a file name" in reason for reason in report.failures.values())
