@@ -213,7 +213,8 @@ def audit_dataset(
                 ids.update(finding.record_id for finding in findings)
             bar.update()
     report.duplicates = sorted(key for key, number in ids.items() if number > 1)
-    report.disagreements.sort(key=lambda finding: finding.record_id)
+    # wrong answers first, then broken rules of records with right ones
+    report.disagreements.sort(key=lambda finding: (finding.verdict != "disagree", finding.record_id))
     report.borderline.sort(key=lambda finding: finding.record_id)
     return report
 

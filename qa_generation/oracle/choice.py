@@ -11,6 +11,9 @@ from qa_generation.oracle.subjects import count_bounds, hidden, only, referred
 from qa_generation.oracle.truth import Case, Truth, either, every, truth_of
 from qa_generation.oracle.wording import Asked, WordingError, read_count_and_frame, read_directions, read_point
 
+# wrong points lie at least half a diagonal off; a box whose edges move by this share of it has no sure centre
+LOOSE_BOX = 0.25
+
 
 class Option(NamedTuple):
     """Truth of one option and the threshold that it hangs on."""
@@ -115,6 +118,8 @@ def _localization(case: Case, place: Place, scope: Scope, texts: Sequence[str]) 
     case.need(presence.visible, presence.threshold, f"neither visible nor absent: {presence.text}")
     hull = place.centers(frame, target, scope.canvas)
     assert hull is not None
+    loose = place.loose(frame, target, scope.canvas, LOOSE_BOX)
+    case.need(Truth.MAYBE if loose else Truth.YES, "box edge", f"an edge of the box hangs on a sliver: {presence.text}")
     inside = {text for text, point in points.items() if (hull[0] <= point).all() and (point <= hull[1]).all()}
     here = Truth.YES if len(inside) < 2 else Truth.MAYBE
     case_text = f"its box centre is at {hull[0].round()} to {hull[1].round()}"
@@ -128,15 +133,17 @@ def _localization(case: Case, place: Place, scope: Scope, texts: Sequence[str]) 
     ]
 
 
-def _relation(case: Case, place: Place, scope: Scope, first: int, direction: str, second: int) -> Truth:
-    """Truth of ``first direction second``; where it is undecided it counts as a mistake of the record."""
+def _relation(
+    case: Case, place: Place, scope: Scope, first: int, direction: str, second: int, seen: Truth = Truth.YES
+) -> Truth:
+    """Truth of ``first direction second``; where it is undecided the record is mistaken, if ``first`` is seen."""
     query, margin_m = scope.asked.frame, place.rules.margin_m
     seats = place.seat(query, first), place.seat(query, second)
     says = holds(seats[0], direction, seats[1], margin_m)
     against = holds(seats[0], opposite(direction), seats[1], margin_m)
     case.need(
-        max(says, against),
-        "margin",
+        max(says, against, seen.negated),
+        "margin" if seen is Truth.YES else "one pixel",
         f"{place.category(first)} {first} is neither {direction} nor {opposite(direction)} {place.category(second)} "
         f"{second} by {margin_m} m",
     )
@@ -183,7 +190,7 @@ def _attribute(case: Case, place: Place, scope: Scope, texts: Sequence[str]) -> 
         if not any(place.category(i) == text for i in possible):
             case.wrong.append(f"option {text!r} is seen in none of the frames")
         # an instance that may not be seen at all matters only as far as it may be seen
-        truths = [min(seen[i], _relation(case, place, scope, i, asked.direction, reference)) for i in possible]
+        truths = [min(seen[i], _relation(case, place, scope, i, asked.direction, reference, seen[i])) for i in possible]
         options.append(Option(either(truths), "one pixel"))
     return options
 

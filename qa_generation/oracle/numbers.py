@@ -110,8 +110,7 @@ def _point(case: Case, place: Place, scope: Scope, record: QARecord) -> None:
     inside = bool((low <= claimed).all() and (claimed <= high).all())
     case.need(truth_of(inside), "", f"the box centre is at {low.round()} to {high.round()}, not {tuple(claimed)}")
     pixel = np.tile(np.array(canvas) / np.array(place.lens(frame).grid), 2)
-    diagonal = float(np.hypot(*np.median(edges[:, 2:] - edges[:, :2], axis=0)))
-    loose = float(np.ptp(edges, axis=0).max()) > max(LOOSE_BOX * diagonal, 2.0 * float(pixel.max()))
+    loose = place.loose(frame, target, canvas, LOOSE_BOX)
     case.need(Truth.MAYBE if loose else Truth.YES, "box edge", f"an edge of the box hangs on a sliver: {presence.text}")
     if record.bbox_2d:
         box = np.array(record.bbox_2d, dtype=np.float64)

@@ -210,6 +210,15 @@ class Place:
         scale = np.tile(np.array(canvas) / np.array(sight.lens.grid), 2)
         return np.rint(boxes * scale) if len(boxes) else None
 
+    def loose(self, view_id: str, instance: int, canvas: tuple[int, int], share: float) -> bool:
+        """Whether an edge of the visible box moves from phase to phase by more than this share of its diagonal."""
+        edges = self.edges(view_id, instance, canvas)
+        if edges is None:
+            return False
+        diagonal = float(np.hypot(*np.median(edges[:, 2:] - edges[:, :2], axis=0)))
+        pixel = max(canvas[k] / self.lens(view_id).grid[k] for k in (0, 1))
+        return float(np.ptp(edges, axis=0).max()) > max(share * diagonal, 2.0 * pixel)
+
     # --- overlap --------------------------------------------------------------------------------------------------
 
     @cached_property

@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float32, Float64, Int32, Int64
 from qa_generation.oracle.rules import NEAR_M, Rules
 from qa_generation.oracle.sight import Lens, Surface
 
-POINTS_PER_VOXEL = 1.5
+POINTS_PER_VOXEL = 3.0
 MOST_POINTS = 4_000_000
+_R2 = np.array([0.7548776662466927, 0.5698402909980532])
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,9 @@ def scatter(
     ends = np.cumsum(area)
     places = (np.arange(total) + rng.random(total)) / total * ends[-1]
     owner = np.minimum(np.searchsorted(ends, places, side="right"), len(corners) - 1)
-    root, along = np.sqrt(rng.random(total))[:, None], rng.random(total)[:, None]
+    # R2 sequence (Roberts 2018): neighbours in it spread evenly over the triangle that they share
+    even = (rng.random((1, 2)) + np.arange(total)[:, None] * _R2) % 1.0
+    root, along = np.sqrt(even[:, :1]), even[:, 1:]
     a, b, c = corners[owner, 0], corners[owner, 1], corners[owner, 2]
     points = (1.0 - root) * a + root * (1.0 - along) * b + root * along * c
     cells = np.floor(points / voxel_m).astype(np.int64)

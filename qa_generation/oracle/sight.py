@@ -3,7 +3,8 @@
 The generator counts pixels whose centre ray meets an instance. Here every pixel of the same grid is cut into
 ``samples`` x ``samples`` cells and one ray goes through a random place of each cell. The rays of one cell number make a
 *phase*: a count on a grid of the same density that lies elsewhere. How much the phases differ tells how much a count
-depends on where the grid happens to lie, which is the sampling tolerance of everything decided by counting.
+depends on where the grid happens to lie, which is the sampling tolerance of everything decided by counting. The pixel
+centres are the last phase: they may widen a range, so that no mere matter of sampling is called a mistake.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class Sight:
         counts = self.counts[:, column].astype(np.float64)
         if not counts.any():
             return 0.0, 0.0, 0.0
-        mean, reach = counts.mean(), SIGMAS * counts.std(ddof=1)
+        mean, reach = counts[:-1].mean(), SIGMAS * counts[:-1].std(ddof=1)
         return max(0.0, min(counts.min(), mean - reach)), float(mean), max(counts.max(), mean + reach)
 
 
@@ -114,7 +115,7 @@ def look(
     samples: int,
     rng: np.random.Generator,
 ) -> Sight:
-    """Casts ``samples`` squared phases of one ray per grid pixel.
+    """Casts ``samples`` squared jittered phases of one ray per grid pixel, and one of the pixel centres.
 
     Args:
         column_of_triangle: -1 for what is no instance; the last entry stands for no hit.
@@ -123,10 +124,11 @@ def look(
     width, height = lens.grid
     corner = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).reshape(-1, 2).astype(np.float64)
     counts, boxes = [], []
-    for phase in range(samples * samples):
+    for phase in range(samples * samples + 1):
         cell = np.array([phase % samples, phase // samples])
-        rays = lens.rays(corner + (cell + rng.random(corner.shape)) / samples)
-        winners = column_of_triangle[surface.first(rays)[1]]
+        jittered = (cell + rng.random(corner.shape)) / samples
+        places = corner + (jittered if phase < samples * samples else 0.5)
+        winners = column_of_triangle[surface.first(lens.rays(places))[1]]
         counts.append(np.bincount(winners[winners >= 0], minlength=columns))
         boxes.append(_boxes(winners.reshape(height, width), columns))
     return Sight(lens, np.stack(counts), np.stack(boxes))

@@ -23,6 +23,8 @@ from spatialvlm.cli import build_app
 from tests.qa_generation.rooms import RoomReader
 from tests.qa_generation.scannet_factories import rendered_room, write_dataset
 
+FAST = AuditConfig(samples=2, labels=False)
+
 
 @pytest.fixture(scope="module")
 def rooms(tmp_path_factory: pytest.TempPathFactory) -> RoomReader:
@@ -43,6 +45,7 @@ def copy(tmp_path: Path, dataset: Path) -> Path:
 
 
 def audit(source: Path, reader: SceneReader, **options: object) -> AuditReport:
+    options.setdefault("config", FAST)
     return audit_dataset(source, same_reader(reader), workers=0, **options)  # type: ignore[arg-type]
 
 
@@ -58,7 +61,7 @@ def spoil(source: Path, change: Callable[[QARecord], QARecord]) -> int:
 
 
 def test_what_was_generated_agrees(dataset: Path, rooms: RoomReader) -> None:
-    report = audit(dataset, rooms)
+    report = audit(dataset, rooms, config=AuditConfig())
     verdicts = report.verdicts()
     assert verdicts.total() > 60 and not verdicts["disagree"], report.disagreements
     assert verdicts["borderline"] <= 0.1 * verdicts.total()
@@ -95,8 +98,7 @@ def test_longer_lengths_are_found_out(copy: Path, rooms: RoomReader) -> None:
 
 
 def test_workers_and_order_change_nothing(dataset: Path, rooms: RoomReader) -> None:
-    config = AuditConfig(samples=2, labels=False)
-    reports = [audit_dataset(dataset, same_reader(rooms), config, workers=n).to_json() for n in (0, 2)]
+    reports = [audit_dataset(dataset, same_reader(rooms), FAST, workers=n).to_json() for n in (0, 2)]
     assert reports[0] == reports[1]
 
 
