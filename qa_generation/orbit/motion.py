@@ -166,7 +166,8 @@ def _two_ways(asked: Asked, pair: tuple[int, int], second: bool, question: str, 
         question=question.format(a=asked.frame(a), b=asked.frame(b), thing=asked.thing),
         answer=ways[int(second)],
         wrong=(ways[1 - int(second)],),
-        answer_class=int(second),
+        # every ordered pair of names is even in itself
+        answer_class=2 * (10 * a + b) + int(second),
         pair=_same_pair(asked, a, b),
         frames=(a, b),
     )

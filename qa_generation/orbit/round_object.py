@@ -36,7 +36,7 @@ def opposite(asked: Asked) -> list[OrbitDraft]:
                 answer="Yes" if yes else "No",
                 wrong=("No" if yes else "Yes",),
                 # the number of frames must not tell: the more there are, the likelier one is opposite
-                answer_class=2 * len(asked.rows) + int(yes),
+                answer_class=2 * (10 * len(asked.rows) + query) + int(yes),
                 about=(query,),
                 frames=tuple(range(len(asked.rows))),
                 query=query,

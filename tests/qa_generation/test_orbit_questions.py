@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -263,6 +264,12 @@ def test_answers_and_letters_are_even(records: list[QARecord]) -> None:
         for key in ("ground_truth", "mc_answer"):
             found = Counter(getattr(record, key) for record in records if record.question_type == kind)
             assert max(found.values()) - min(found.values()) <= 1, (kind, key, found)
+    for kind in ("orbit_motion_lr", "orbit_motion_turn", "orbit_motion_ud", "orbit_motion_fb"):
+        named = defaultdict(list)
+        for record in records:
+            if record.question_type == kind:
+                named[tuple(re.findall(r"Frame \d", record.question)[:2])].append(record.ground_truth)
+        assert named and all(2 * answers.count(answers[0]) == len(answers) for answers in named.values())
     for kind, answers in (("orbit_opposite", 2), ("orbit_angle", 4)):
         of_kind = [record for record in records if record.question_type == kind]
         for size in {len(record.frames) for record in of_kind}:
