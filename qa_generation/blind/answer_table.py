@@ -166,19 +166,27 @@ def answer_table(records: Sequence[QARecord], bins: Bins, prior: Float[np.ndarra
     )
 
 
-def best_guesses(
-    probability: Float[np.ndarray, "records bins"], learned: Answers, bin_of: Int[np.ndarray, " learned"]
-) -> Float[np.ndarray, "records dims"]:
-    """The guess with the best expected score for every question.
+@dataclass(frozen=True, eq=False)
+class Guesser:
+    """Turns probabilities of bins into the guess with the best expected score.
 
-    Args:
-        probability: of each bin.
-        learned: answers to learn from what a guess scores in a bin.
-        bin_of: their bins.
+    Attributes:
+        guesses: (guesses, dims) what is worth guessing.
+        worth: (guesses, bins) mean score of each guess on the answers in a bin.
     """
-    guesses = learned.guesses()
-    score = np.stack([learned.score(np.broadcast_to(guess, learned.value.shape)) for guess in guesses])
-    member = np.zeros((len(bin_of), probability.shape[1]))
-    member[np.arange(len(bin_of)), bin_of] = 1.0
-    mean = (score @ member) / np.maximum(member.sum(axis=0), 1.0)
-    return guesses[np.argmax(np.round(probability @ mean.T, 9), axis=1)]
+
+    guesses: Float[np.ndarray, "guesses dims"]
+    worth: Float[np.ndarray, "guesses bins"]
+
+    @classmethod
+    def of(cls, learned: Answers, bin_of: Int[np.ndarray, " learned"], bins: int) -> Guesser:
+        """Learns what guesses are worth from answers and their bins."""
+        guesses = learned.guesses()
+        score = np.stack([learned.score(np.broadcast_to(guess, learned.value.shape)) for guess in guesses])
+        member = np.zeros((len(bin_of), bins))
+        member[np.arange(len(bin_of)), bin_of] = 1.0
+        return cls(guesses, (score @ member) / np.maximum(member.sum(axis=0), 1.0))
+
+    def guess(self, probability: Float[np.ndarray, "records bins"]) -> Float[np.ndarray, "records dims"]:
+        """The best guess for every question."""
+        return self.guesses[np.argmax(np.round(probability @ self.worth.T, 9), axis=1)]

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from qa_generation.blind import choices
-from qa_generation.blind.answer_table import Answers, Bins, answer_table, best_guesses
+from qa_generation.blind.answer_table import Answers, Bins, Guesser, answer_table
 from qa_generation.blind.folds import even_folds
 from qa_generation.blind.one_thread import one_thread
 from qa_generation.blind.option_table import option_table
@@ -106,8 +106,8 @@ def _scores(
     result = np.zeros(len(index))
     for number in np.unique(fold):
         test = fold == number
-        guess = best_guesses(probability[test], answers.only(~test), index[~test])
-        result[test] = answers.only(test).score(guess)
+        guesser = Guesser.of(answers.only(~test), index[~test], probability.shape[1])
+        result[test] = answers.only(test).score(guesser.guess(probability[test]))
     return result
 
 

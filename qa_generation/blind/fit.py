@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from qa_generation.blind import choices
-from qa_generation.blind.answer_table import Answers, Bins, best_guesses
+from qa_generation.blind.answer_table import Answers, Bins, Guesser
 from qa_generation.blind.config import BlindConfig
 from qa_generation.blind.dominance import category_keep
 from qa_generation.blind.fold_models import fit_fold_models
@@ -87,7 +87,11 @@ class _TypeFit:
             stages.append(self._stage(number, last=number == config.stages))
             if stages[-1].rule is None:
                 break
-        return TypePlan(tuple(stages), self._summary(), self._bins, self._prior, self._answers)
+        guesser = None
+        if self._answers is not None and self._bins is not None:
+            left = self._answers.only(self._alive)
+            guesser = Guesser.of(left, self._bins.index(left), self._bins.number)
+        return TypePlan(tuple(stages), self._summary(), self._bins, self._prior, guesser)
 
     def _stage(self, number: int, last: bool) -> Stage:
         config = self._config
@@ -165,7 +169,8 @@ class _TypeFit:
                 table.grid(table.prior, fill=0.0).max(axis=1).mean()
             )
         answers = self._answers.only(rows)
-        guess = best_guesses(table.grid(probability), answers, self._bins.index(answers))
+        guesser = Guesser.of(answers, self._bins.index(answers), self._bins.number)
+        guess = guesser.guess(table.grid(probability))
         constant = np.tile(answers.constant(), (len(rows), 1))
         return float(answers.score(guess).mean()), float(answers.score(constant).mean())
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from qa_generation.blind.answer_table import Answers, Bins, answer_table, best_guesses
+from qa_generation.blind.answer_table import Answers, Bins, Guesser, answer_table
 from qa_generation.blind.choices import of_truth, probabilities
 from qa_generation.blind.fold_models import FoldModels
 from qa_generation.blind.folds import fold_of
@@ -21,6 +21,7 @@ from qa_generation.errors import InputError
 from qa_generation.records import QARecord
 from qa_generation.seeding import stable_int
 
+Bias = Float[np.ndarray, " records"]
 TOO_FREQUENT, TOLD_BY_TEXT = "category too frequent", "told by its text"
 
 
@@ -48,15 +49,14 @@ class TypePlan:
     Attributes:
         stages: in order; none where the type is left as it is.
         summary: what was found and left out, JSON-able.
-        bins, prior, answers: of number and point types: where answers part, their shares, and answers to learn
-            guesses from.
+        bins, prior, guesser: of number and point types: where answers part, their shares, and what to guess.
     """
 
     stages: tuple[Stage, ...]
     summary: Mapping[str, Any]
     bins: Bins | None = None
     prior: Float[np.ndarray, " bins"] | None = None
-    answers: Answers | None = None
+    guesser: Guesser | None = None
 
     def table(self, records: Sequence[QARecord]) -> OptionTable:
         """The records as this plan's models read them."""
@@ -64,12 +64,11 @@ class TypePlan:
             return option_table(records)
         return answer_table(records, self.bins, self.prior)
 
-    def bias(self, table: OptionTable, probability: Float[np.ndarray, " rows"], records: Sequence[QARecord]) -> Any:
+    def bias(self, table: OptionTable, probability: Float[np.ndarray, " rows"], records: Sequence[QARecord]) -> Bias:
         """How likely a blind reader finds each answer; for numbers and points the score of its best guess."""
-        if self.answers is None or self.bins is None:
+        if self.guesser is None:
             return of_truth(table, probability)
-        guess = best_guesses(table.grid(probability), self.answers, self.bins.index(self.answers))
-        return Answers.of(records).score(guess)
+        return Answers.of(records).score(self.guesser.guess(table.grid(probability)))
 
 
 @dataclass(frozen=True, eq=False)
