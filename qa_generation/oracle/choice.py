@@ -107,10 +107,10 @@ def _localization(case: Case, place: Place, scope: Scope, texts: Sequence[str]) 
     if not place.members(category):
         case.wrong.append(f"the scene holds no {category}")
         return []
-    if present is Truth.NO:
+    if present is not Truth.YES:  # a sliver at most, which has no place to speak of
         shown = either(place.shown(scope.frames, i) for i in place.members(category))
         case.need(shown, "pixels", f"no frame shows the {category}")
-        return [Option(truth_of(text == "No")) for text in texts]
+        return [Option(present.negated if text == "No" else Truth.NO, "one pixel") for text in texts]
     target = only(case, place, category, [frame])
     if target is None:
         return []
@@ -126,10 +126,7 @@ def _localization(case: Case, place: Place, scope: Scope, texts: Sequence[str]) 
     if not inside:
         case.wrong.append(f"no option is there: {case_text}")
     return [
-        Option(present.negated, "one pixel")
-        if text == "No"
-        else Option(here if text in inside else Truth.NO, "box edge")
-        for text in texts
+        Option(Truth.NO) if text == "No" else Option(here if text in inside else Truth.NO, "box edge") for text in texts
     ]
 
 

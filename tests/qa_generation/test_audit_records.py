@@ -131,6 +131,15 @@ def test_a_sliver_is_borderline_where_absence_matters(inset_m: float, verdict: s
     assert finding.thresholds == (("one pixel",) if verdict == "borderline" else ())
 
 
+@pytest.mark.parametrize(("inset_m", "verdict"), [(-0.05, "agree"), (0.003, "borderline"), (0.2, "disagree")])
+def test_no_is_borderline_where_a_sliver_shows(inset_m: float, verdict: str) -> None:
+    banner = Part("banner", (3.0, 3.0 / 3.0**0.5 - inset_m + 0.5, 1.9), (0.002, 1.0, 0.3))
+    record = paper_record("obj_localization_occ", target_category="banner", target_ids=(4,))
+    record = relabelled(replace(record, question=record.question.replace("table", "banner")), "A")
+    finding = audit(record, banner)
+    assert finding.verdict == verdict, finding
+
+
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
