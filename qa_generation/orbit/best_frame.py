@@ -21,9 +21,9 @@ MIN_SPREAD_DEG = 15.0
 MIN_EDGE_LENGTH = 0.15
 # ... and the others keep clear of their edges by this share of the picture's longer side
 MIN_EDGE_GAP = 0.01
-# the frame that shares most shows this much more of what the asked frame shows, and is nearer by so many degrees;
-# measured on 43 filmed meshes: two wrong answers in two thousand
-MIN_SHARED_LEAD, MIN_NEARER_DEG = 0.2, 25.0
+# the frame that shares most shows this much more of what the asked frame shows, and is nearer by so many degrees; on
+# filmed meshes whose surface is known, 0 of 1,889 answers were wrong, and 22 of 3,192 by a lead of 0.2 alone
+MIN_SHARED_LEAD, MIN_NEARER_DEG = 0.25, 30.0
 
 
 def largest(asked: Asked) -> list[OrbitDraft]:
