@@ -123,7 +123,9 @@ def _lens(camera: ColmapCamera, folder: Path) -> Lens:
         raise SceneError(f"{where}: radial distortion is {k1:.3g}, {k2:.3g}, expected at most {MAX_RADIAL}")
     lens = Lens(intrinsics, camera.size, (k1, k2, p1, p2))
     if not lens.covers_picture:
-        raise SceneError(f"{where}: distortion {lens.distortion} folds the picture's corners back, expected a real lens")
+        raise SceneError(
+            f"{where}: distortion {lens.distortion} folds the picture's corners back, expected a real lens"
+        )
     return lens
 
 
