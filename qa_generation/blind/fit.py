@@ -113,7 +113,8 @@ class _TypeFit:
         read = choices.reading(table, models.ratings(table, fold))
         score, baseline = self._scores(table, read.decided(table), rows)
         tolerance = config.tolerance if self._is_choice else config.numeric_tolerance
-        done = last or read.scale == 0.0 or score - baseline <= tolerance
+        # a type that had to be pruned once is pruned at least twice: what little is left adds up over a larger set
+        done = last or read.scale == 0.0 or (number != 1 and score - baseline <= tolerance)
         found = None if done else self._first_that_leaves_enough(table, read.honest(table), number, left)
         if found is not None:
             self._leave_out(rows, found[1])
