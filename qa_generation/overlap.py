@@ -217,13 +217,36 @@ def seen_voxels(
 ) -> Bool[np.ndarray, " voxels"]:
     """The voxels that hold a visible point of an instance which has at least one pixel in the view."""
     voxels = np.zeros(samples.voxel_count, dtype=bool)
-    # points are grouped by column, so neighbouring columns in view are one slice
-    change = np.flatnonzero(np.diff(columns_in_view, prepend=False, append=False))
-    for first, last in np.searchsorted(samples.columns, change).reshape(-1, 2):
-        points, of = samples.points[:, first:last], samples.voxels[first:last]
+    for part in _parts(samples, columns_in_view):
+        points = samples.points[:, part]
         seen = visible_points(points, intrinsics, world_to_camera, depth, tolerance_m, tolerance_ratio)
-        voxels[of[seen]] = True
+        voxels[samples.voxels[part][seen]] = True
     return voxels
+
+
+def shown_columns(
+    samples: SurfaceSamples,
+    columns: Bool[np.ndarray, " columns"],
+    intrinsics: Float64[np.ndarray, "3 3"],
+    world_to_camera: Float64[np.ndarray, "4 4"],
+    depth: DepthAround,
+    tolerance_m: float,
+    tolerance_ratio: float,
+) -> Bool[np.ndarray, " columns"]:
+    """Those of the ``columns`` of which a sample is visible."""
+    shown = np.zeros(len(columns), dtype=bool)
+    for part in _parts(samples, columns):
+        points = samples.points[:, part]
+        seen = visible_points(points, intrinsics, world_to_camera, depth, tolerance_m, tolerance_ratio)
+        shown[samples.columns[part][seen]] = True
+    return shown
+
+
+def _parts(samples: SurfaceSamples, columns: Bool[np.ndarray, " columns"]) -> Iterator[slice]:
+    """The samples of these columns: grouped by column, so that neighbouring columns are one slice."""
+    change = np.flatnonzero(np.diff(columns, prepend=False, append=False))
+    for first, last in np.searchsorted(samples.columns, change).reshape(-1, 2).tolist():
+        yield slice(first, last)
 
 
 def overlap_percent(packed: UInt8[np.ndarray, "views bytes"]) -> Float64[np.ndarray, "views views"]:

@@ -13,9 +13,11 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import ceil
 from typing import Any
 
 from tqdm import tqdm
@@ -32,8 +34,8 @@ from qa_generation.splits import TRAIN, WARMUP
 from qa_generation.workers import Outcome
 
 Backend = Callable[[Callable[[str], Any], Iterable[str]], Iterator[Outcome[str, Any]]]
-# the plan looks at no more questions than this, whatever the set's size
-MOST_SAMPLED = 100_000
+# the plan looks at so many questions of a type, from no more scenes than this, whatever the set's size
+MOST_SAMPLED, MOST_SCENES = 6_000, 1_000
 
 
 class Runner:
@@ -172,20 +174,20 @@ class Rounds:
         return shard_fingerprint(self.job.pool_path(scene_id)) == self.job.pool_fingerprint
 
     def _sample(self) -> tuple[list[str], list[QARecord]] | None:
-        """Scenes in an order that says nothing about them, and their questions, until there are enough."""
-        ranked = sorted(self.scene_ids, key=lambda s: (stable_int(self.job.seed, "blind sample", s), s))
-        chosen: list[str] = []
+        """Scenes in an order that says nothing about them, a few questions of every type from each."""
+        ranked = sorted(self.scene_ids, key=lambda s: (stable_int(self.job.seed, "blind sample", s), s))[:MOST_SCENES]
+        if not self._others_done(self._pooled, ranked, "questions"):
+            return None
+        chosen = self._alive(ranked)
+        of_each = max(1, ceil(MOST_SAMPLED / max(len(chosen), 1)))
         records: list[QARecord] = []
-        for scene_id in ranked:
-            if not self._others_done(self._pooled, [scene_id], "questions"):
-                return None
-            if scene_id in self.failures:
-                continue
-            chosen.append(scene_id)
+        for scene_id in chosen:
+            taken: Counter[str] = Counter()
             pool = read_shard(self.job.pool_path(scene_id), without=("evidence", "images"))
-            records += [record for record in pool if record.question_type in ALL_TYPES]
-            if len(records) >= MOST_SAMPLED:
-                break
+            for record in sorted(pool, key=lambda r: stable_int(self.job.seed, "blind sample", r.id)):
+                if record.question_type in ALL_TYPES and taken[record.question_type] < of_each:
+                    taken[record.question_type] += 1
+                    records.append(record)
         return chosen, records
 
     def _plan_id(self, scene_ids: Sequence[str]) -> str:

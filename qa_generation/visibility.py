@@ -15,7 +15,14 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt8
 
 from qa_generation.errors import InputError, SceneError
-from qa_generation.overlap import DepthAround, SurfaceSamples, overlap_percent, sample_instances, seen_voxels
+from qa_generation.overlap import (
+    DepthAround,
+    SurfaceSamples,
+    overlap_percent,
+    sample_instances,
+    seen_voxels,
+    shown_columns,
+)
 from qa_generation.pixel_spans import runs_of
 from qa_generation.raycast import NEAR_M, RayCaster, Region, pixel_rays, ray_origin, scale_intrinsics, view_rays
 from qa_generation.scene import Scene, SceneKind, View
@@ -184,6 +191,18 @@ class _Surface:
         high = np.where(before[:, None], np.clip(np.ceil(high + _SLACK_PX), *whole), 2 * frame)
         return kept, np.concatenate([low, high], axis=1)[kept].astype(np.int64)
 
+    def in_frame(
+        self,
+        intrinsics: Float64[np.ndarray, "3 3"],
+        world_to_camera: Float64[np.ndarray, "4 4"],
+        size: tuple[int, int],
+    ) -> Bool[np.ndarray, " columns"]:
+        """Columns whose surface, were it alone, the frame might show."""
+        kept, bounds = self.on_canvas(intrinsics, world_to_camera[:3, :3], ray_origin(world_to_camera), size)
+        inside = np.zeros(self.column_count, dtype=bool)
+        inside[kept] = ((bounds[:, 2:] > 0) & (bounds[:, :2] < np.array(size))).all(axis=1)
+        return inside
+
 
 def annotate(scene: Scene, config: VisibilityConfig | None = None) -> VisibilityTable:
     """The visibility of every instance in every view of the scene, columns in order of instance id.
@@ -216,6 +235,7 @@ def annotate(scene: Scene, config: VisibilityConfig | None = None) -> Visibility
         boxes=np.stack([row.boxes for row in rows]),
         centroid_depth=np.stack([row.centroid_depth for row in rows]).astype(np.float32),
         median_depth=np.array([row.median_depth for row in rows], dtype=np.float32),
+        glimpsed=np.stack([row.glimpsed for row in rows]),
         overlap=overlap_percent(np.stack([row.packed_voxels for row in rows])),
     )
 
@@ -230,6 +250,7 @@ class _ViewRow:
     boxes: Int32[np.ndarray, "columns 4"]
     centroid_depth: Float64[np.ndarray, " columns"]
     median_depth: float
+    glimpsed: Bool[np.ndarray, " columns"]
     packed_voxels: UInt8[np.ndarray, " bytes"]
 
 
@@ -242,22 +263,25 @@ def _annotate_view(
     visible_pixels, boxes, centroid_depth = _seen(winners, depth_m, surface.column_count)
     of = None if config.hidden_silhouettes else visible_pixels > 0
     frame_pixels, canvas_pixels = _silhouettes(surface, view, intrinsics, winners, of)
-    voxels = seen_voxels(
-        samples,
-        visible_pixels > 0,
-        intrinsics,
-        view.world_to_camera,
-        DepthAround.of(
-            depth_m,
-            lambda places: surface.caster.first_hits(pixel_rays(intrinsics, view.world_to_camera, places))[0],
-        ),
-        config.depth_tolerance_m,
-        config.depth_tolerance_ratio,
+    depth = DepthAround.of(
+        depth_m,
+        lambda places: surface.caster.first_hits(pixel_rays(intrinsics, view.world_to_camera, places))[0],
     )
+    looked_at = (intrinsics, view.world_to_camera, depth, config.depth_tolerance_m, config.depth_tolerance_ratio)
+    voxels = seen_voxels(samples, visible_pixels > 0, *looked_at)
+    unseen = surface.in_frame(intrinsics, view.world_to_camera, size) & (visible_pixels == 0)
+    glimpsed = shown_columns(samples, unseen, *looked_at)
     hit_m = depth_m[depth_m > 0]
     median_depth = float(np.median(hit_m)) if len(hit_m) else 0.0
     return _ViewRow(
-        visible_pixels, frame_pixels, canvas_pixels, boxes, centroid_depth, median_depth, np.packbits(voxels)
+        visible_pixels,
+        frame_pixels,
+        canvas_pixels,
+        boxes,
+        centroid_depth,
+        median_depth,
+        glimpsed,
+        np.packbits(voxels),
     )
 
 

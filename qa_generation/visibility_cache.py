@@ -16,7 +16,7 @@ from qa_generation.scene import Scene
 from qa_generation.visibility import VisibilityConfig, annotate
 from qa_generation.visibility_table import VisibilityTable
 
-CODE_VERSION = 3  # raise it whenever annotate would give another table for the same scene
+CODE_VERSION = 4  # raise it whenever annotate would give another table for the same scene
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +87,7 @@ def _load_checked(path: Path, scene: Scene) -> VisibilityTable:
         "centroid_depth": (views, instances),
         "median_depth": (views,),
         "overlap": (views, views),
+        "glimpsed": (views, instances),
     }
     for name, shape in shapes.items():
         if getattr(table, name).shape != shape:

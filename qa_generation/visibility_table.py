@@ -16,7 +16,7 @@ MIN_VISIBLE_PIXELS = 64
 MIN_VISIBLE_SHARE = 0.0005
 MIN_VISIBLE_FRACTION = 0.05
 # visible is what passes both by this much, so that a grid laid a little differently says the same
-GUARD = 1.25
+GUARD = 1.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,7 @@ class VisibilityTable:
         centroid_depth: mean z of M in metres, 0 where M is empty.
         median_depth: median z over all hit pixels of the view, metres, 0 where nothing was hit.
         overlap: IoU of the visible surface voxels of two views, percent.
+        glimpsed: no pixel's ray meets the instance, but a sample of its surface shows between them.
     """
 
     scene_id: str
@@ -49,6 +50,7 @@ class VisibilityTable:
     centroid_depth: Float32[np.ndarray, "views instances"]
     median_depth: Float32[np.ndarray, " views"]
     overlap: Float64[np.ndarray, "views views"]
+    glimpsed: Bool[np.ndarray, "views instances"]
 
     @cached_property
     def object_occlusion(self) -> Float64[np.ndarray, "views instances"]:
@@ -74,8 +76,8 @@ class VisibilityTable:
 
     @cached_property
     def absent(self) -> Bool[np.ndarray, "views instances"]:
-        """Not one pixel is seen."""
-        return self.visible_pixels == 0
+        """Nothing is seen, on the pixel grid or between."""
+        return (self.visible_pixels == 0) & ~self.glimpsed
 
     @cached_property
     def ambiguous(self) -> Bool[np.ndarray, "views instances"]:

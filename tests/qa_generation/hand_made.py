@@ -37,7 +37,10 @@ def table_of(
     overlap: np.ndarray | None = None,
     median_depth: Sequence[float] | None = None,
 ) -> VisibilityTable:
-    """A table in which every visible instance has 1,000 pixels (or ``pixels``) and that combined occlusion."""
+    """A table in which every visible instance has 1,000 pixels (or ``pixels``) and that combined occlusion.
+
+    Letters: ``V`` visible, ``?`` ambiguous, ``~`` glimpsed between the pixels, ``.`` absent.
+    """
     letters = np.array([list(row) for row in states])
     views, instances = letters.shape
     if pixels is None:
@@ -58,6 +61,7 @@ def table_of(
         centroid_depth=np.where(visible > 0, 2.0, 0.0).astype(np.float32),
         median_depth=np.asarray([2.0] * views if median_depth is None else median_depth, dtype=np.float32),
         overlap=np.where(np.eye(views, dtype=bool), 100.0, 5.0) if overlap is None else overlap,
+        glimpsed=letters == "~",
     )
 
 
