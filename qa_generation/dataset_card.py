@@ -17,6 +17,7 @@ from qa_generation.licences import notice_of
 from qa_generation.prompts import CHOICE_TYPES, QUESTION_TYPES
 from qa_generation.splits import WARMUP
 from qa_generation.statistics import LEVEL_TITLES, LEVELS, Statistics, family_of, gather, type_rank
+from qa_generation.whole_files import write_whole
 
 if TYPE_CHECKING:
     from qa_generation.generate import Report
@@ -94,7 +95,7 @@ def _write(
         sources=[(name, notice_of(name)) for name in sorted(statistics.sources)],
         config=config,
     )
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    write_whole(folder / "README.md", text)
 
 
 def front_matter(paths: Mapping[str, str], statistics: Statistics, kind: str) -> dict[str, Any]:

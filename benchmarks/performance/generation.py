@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import numpy as np
 import psutil
@@ -82,7 +82,7 @@ def scan_scene(size: ScanSize, seed: int = 0) -> Scene:
             views.append(
                 View(f"frame_{len(views):06d}", Blob(Path()), intrinsics, view.world_to_camera @ to_room, size.picture)
             )
-    joined = trimesh.util.concatenate(parts)
+    joined = cast(trimesh.Trimesh, trimesh.util.concatenate(parts))
     rng = np.random.default_rng(seed)
     vertices = joined.vertices + rng.uniform(-_SHAKE_M, _SHAKE_M, joined.vertices.shape)
     mesh = Mesh(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qa_generation.browser.charts import Bars, bars_svg, histogram_svg
 from qa_generation.statistics import BIAS_BINS, LEVEL_TITLES, LEVELS, Statistics
+from qa_generation.whole_files import write_whole
 
 VALUE_BINS = 40
 UNITS = {"obj_distance_occ_na": "metres", "obj_obj_distance_occ_na": "metres", "obj_size_occ_na": "centimetres"}
@@ -49,7 +50,7 @@ def write_plots(folder: Path, statistics: Statistics) -> list[tuple[str, str]]:
     if shown:
         folder.mkdir(parents=True)
     for stem, _, svg in shown:
-        (folder / f"{stem}.svg").write_text(svg, encoding="utf-8")
+        write_whole(folder / f"{stem}.svg", svg)
     return [(f"{stem}.svg", title) for stem, title, _ in shown]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from qa_generation.blind.config import BlindConfig
 from qa_generation.commands.generate import generate
 from qa_generation.errors import InputError, SceneError
 from qa_generation.generate import Report, generate_dataset
@@ -239,10 +240,16 @@ def test_senseless_splits_are_refused(text: str):
 
 def test_config_round_trip_and_unknown_keys(tmp_path: Path):
     path = tmp_path / "quotas.yaml"
-    path.write_text("per_type: 7\nquotas: {obj_count_occ: 3}\nsampling: {view_sets: 5, sizes: [2, 3]}\nocclusion_window: [0, 1]\n")
+    path.write_text(
+        "per_type: 7\nquotas: {obj_count_occ: 3}\nsampling: {view_sets: 5, sizes: [2, 3]}\n"
+        "occlusion_window: [0, 1]\nblind: {stages: 2}\n"
+    )
     config = load_config(path)
     assert config.quota("obj_count_occ") == 3 and config.quota("bestview_count_occ") == 7
     assert config.sampling.sizes == (2, 3) and config.occlusion_window == (0, 1)
+    assert config.blind == BlindConfig(stages=2)
+    path.write_text("blind: null\n")
+    assert load_config(path).blind is None
     assert config.fingerprint(0) != config.fingerprint(1) != GenerationConfig().fingerprint(1)
 
 
