@@ -86,7 +86,9 @@ def scan_scene(size: ScanSize, seed: int = 0) -> Scene:
     rng = np.random.default_rng(seed)
     vertices = joined.vertices + rng.uniform(-_SHAKE_M, _SHAKE_M, joined.vertices.shape)
     mesh = Mesh(
-        vertices.astype(np.float32), joined.faces.astype(np.int32), joined.face_attributes["instance"].astype(np.int32)
+        vertices.astype(np.float32),
+        np.asarray(joined.faces, dtype=np.int32),
+        np.asarray(joined.face_attributes["instance"], dtype=np.int32),
     )
     return Scene(size.name, "synthetic", tuple(views), instances, lambda: mesh)
 
