@@ -157,8 +157,9 @@ def finish(
     view_ids = tuple(table.view_ids[int(row)] for row in facts.members)
     columns = _labelled_columns(draft, context)
     deciding = np.array([*draft.targets, *draft.references], dtype=np.int64)
-    occlusion = levels.occlusion_avg(table.occlusion[facts.members][:, columns], ~facts.absent[:, columns])
-    truncation = levels.occlusion_avg(table.truncation[facts.members][:, columns], ~facts.absent[:, columns])
+    shown = table.visible_pixels[facts.members][:, columns] > 0
+    occlusion = levels.occlusion_avg(table.occlusion[facts.members][:, columns], shown)
+    truncation = levels.occlusion_avg(table.truncation[facts.members][:, columns], shown)
     overlap = facts.view_set.overlap_avg
     box = draft.asked_box
     return QARecord(
@@ -176,7 +177,7 @@ def finish(
         occ_level=levels.occ_level(occlusion),
         overlap_level=levels.overlap_level(overlap),
         vis_level=levels.vis_level(occlusion),
-        gt_scenario=levels.gt_scenario(facts.visible[:, deciding]),
+        gt_scenario=levels.gt_scenario(table.visible_by_definition[facts.members][:, deciding]),
         bbox_2d=box,
         bbox_2d_diag=round(float(np.hypot(box[2] - box[0], box[3] - box[1])), 3) if box else 0.0,
         images=tuple(image_path(scene.dataset, scene.scene_id, view_id) for view_id in view_ids),

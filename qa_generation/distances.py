@@ -14,6 +14,8 @@ from qa_generation.scene import Mesh, Scene
 
 # pairs of edges compared at once, to bound memory
 _PAIRS_PER_BLOCK = 1 << 18
+# corners that are looked at first, to find out how far away the others must be to be left out
+_FIRST_LOOK = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,16 @@ class _Surface:
     @cached_property
     def caster(self) -> RayCaster:
         return RayCaster(self.vertices, self.triangles)
+
+    @cached_property
+    def bounds(self) -> Float32[np.ndarray, "2 3"]:
+        """Lowest and highest corner of the axis-aligned box."""
+        return np.stack([self.vertices.min(axis=0), self.vertices.max(axis=0)])
+
+    @cached_property
+    def longest_edge_m(self) -> float:
+        ends = self.vertices[self.edges]
+        return float(np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1).max())
 
     @cached_property
     def edges(self) -> Int64[np.ndarray, "edges 2"]:
@@ -60,8 +72,7 @@ class SurfaceDistances:
 
     def bounds(self, ids: Sequence[int]) -> Float64[np.ndarray, "2 instances 3"]:
         """Lowest and highest corner of the axis-aligned box around each surface."""
-        vertices = [self._surface(i).vertices.astype(np.float64) for i in ids]
-        return np.stack([[v.min(axis=0) for v in vertices], [v.max(axis=0) for v in vertices]])
+        return np.stack([self._surface(i).bounds for i in ids], axis=1).astype(np.float64)
 
     def between(self, first: int, second: int) -> float:
         """Smallest distance between two surfaces that do not cut through each other.
@@ -72,7 +83,7 @@ class SurfaceDistances:
         key = (min(first, second), max(first, second))
         if key not in self._between:
             a, b = (self._surface(i) for i in key)
-            from_a, from_b = b.caster.distance(a.vertices), a.caster.distance(b.vertices)
+            from_a, from_b = _corner_distances(a, b), _corner_distances(b, a)
             limit_m = float(min(from_a.min(), from_b.min()))
             edges_m = _edge_distance(_near_edges(a, from_a, limit_m), _near_edges(b, from_b, limit_m))
             self._between[key] = min(limit_m, edges_m)
@@ -82,7 +93,23 @@ class SurfaceDistances:
 def box_gaps(bounds: Float64[np.ndarray, "2 instances 3"]) -> Float64[np.ndarray, "instances instances"]:
     """Distance between the axis-aligned boxes of every pair, 0 where they touch."""
     low, high = bounds
-    gap = np.maximum(np.maximum(low[None] - high[:, None], low[:, None] - high[None]), 0.0)
+    return _box_gap(low[:, None], high[:, None], low[None], high[None])
+
+
+def _corner_distances(first: _Surface, second: _Surface) -> Float32[np.ndarray, " vertices"]:
+    """Distance of every corner of the first surface to the second; of those that cannot be nearest, a lower bound."""
+    bound_m = _box_gap(first.vertices, first.vertices, *second.bounds).astype(np.float32)
+    # the corners nearest to the box tell how near the surfaces come at least
+    order = np.argpartition(bound_m, min(_FIRST_LOOK, len(bound_m) - 1))[:_FIRST_LOOK]
+    limit_m = second.caster.distance(first.vertices[order]).min()
+    # and the ends of an edge may be half its length farther away than its nearest place
+    near = np.flatnonzero(bound_m <= limit_m + first.longest_edge_m / 2)
+    bound_m[near] = second.caster.distance(first.vertices[near])
+    return bound_m
+
+
+def _box_gap(low: np.ndarray, high: np.ndarray, other_low: np.ndarray, other_high: np.ndarray) -> np.ndarray:
+    gap = np.maximum(np.maximum(other_low - high, low - other_high), 0.0)
     return np.linalg.norm(gap, axis=-1)
 
 

@@ -69,10 +69,18 @@ class VisibilityTable:
 
     @cached_property
     def visible(self) -> Bool[np.ndarray, "views instances"]:
-        """Enough pixels and enough of the whole object to be called visible."""
-        least = GUARD * np.maximum(MIN_VISIBLE_PIXELS, MIN_VISIBLE_SHARE * self.sizes.prod(axis=1, dtype=np.int64))
+        """Enough pixels and enough of the whole object to be called visible, whatever the grid."""
+        return self._visible_from(GUARD)
+
+    @cached_property
+    def visible_by_definition(self) -> Bool[np.ndarray, "views instances"]:
+        """The same without the guard, for labels, which say what is and not what is sure."""
+        return self._visible_from(1.0)
+
+    def _visible_from(self, factor: float) -> Bool[np.ndarray, "views instances"]:
+        least = factor * np.maximum(MIN_VISIBLE_PIXELS, MIN_VISIBLE_SHARE * self.sizes.prod(axis=1, dtype=np.int64))
         enough = self.visible_pixels >= least[:, None]
-        return enough & (np.nan_to_num(1.0 - self.occlusion, nan=0.0) >= GUARD * MIN_VISIBLE_FRACTION)
+        return enough & (np.nan_to_num(1.0 - self.occlusion, nan=0.0) >= factor * MIN_VISIBLE_FRACTION)
 
     @cached_property
     def absent(self) -> Bool[np.ndarray, "views instances"]:

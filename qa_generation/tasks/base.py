@@ -166,5 +166,5 @@ class Task:
 
 def marks_of(context: SceneContext, view_set: int, columns: Iterable[int], role: str) -> list[Mark]:
     """A mark for every frame of the set that shows a pixel of one of these columns."""
-    seen = ~context.sets[view_set].absent
+    seen = context.table.visible_pixels[context.sets[view_set].members] > 0
     return [Mark(int(frame), int(column), role) for column in columns for frame in np.flatnonzero(seen[:, int(column)])]

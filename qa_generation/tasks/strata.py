@@ -31,7 +31,7 @@ def _mean(
     context: SceneContext, candidates: Candidates, share: Float[np.ndarray, "views instances"]
 ) -> Float[np.ndarray, " candidates"]:
     """Mean share over the frames that show the asked instances: of target and reference, or of the whole category."""
-    seen = [~facts.absent for facts in context.sets]
+    seen = [context.table.visible_pixels[facts.members] > 0 for facts in context.sets]
     total = np.stack([(share[f.members] * s).sum(axis=0) for f, s in zip(context.sets, seen, strict=True)])
     number = np.stack([s.sum(axis=0) for s in seen]).astype(np.float64)
     row, target, reference = candidates.view_set, candidates.target, candidates.reference
