@@ -41,12 +41,12 @@ def forget_failure(state_dir: Path, scene_id: str) -> None:
 
 def write_summary(state_dir: Path, plan_id: str, summary: Mapping[str, Any]) -> None:
     """Keeps what a blind plan found and left out."""
-    _write(state_dir / "blind_plan.json", {"settings": plan_id, "summary": summary})
+    _write(state_dir / "plans" / f"{plan_id}.json", {"settings": plan_id, "summary": summary})
 
 
 def read_summary(state_dir: Path, plan_id: str) -> Mapping[str, Any] | None:
     """What the plan of that id found; None where it is not known."""
-    content = _read(state_dir / "blind_plan.json", plan_id)
+    content = _read(state_dir / "plans" / f"{plan_id}.json", plan_id)
     return content["summary"] if content and "summary" in content else None
 
 

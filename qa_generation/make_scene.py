@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,8 @@ class SceneJob:
         reader, out, cache_dir, config, seed: as given to `generate_dataset`.
         assigned: split of every scene.
         names: what was learned over all scenes in the first round.
-        plan: which questions give themselves away, fitted after the second; ``plan_id`` names what it was fitted to.
+        stage: how many plans the pool of a scene has passed, ``made_by`` the last of them.
+        plan: which questions of that pool give themselves away; ``plan_id`` names what it was fitted to.
     """
 
     reader: SceneReader
@@ -47,6 +48,8 @@ class SceneJob:
     seed: int
     assigned: Mapping[str, str]
     names: NamePriors | None = None
+    stage: int = 0
+    made_by: str = "plain"
     plan: BlindPlan | None = None
     plan_id: str = "plain"
 
@@ -62,17 +65,25 @@ class SceneJob:
 
     @property
     def pool_fingerprint(self) -> str:
-        """What the bytes of a pool depend on besides the scene."""
-        return f"{self.settings}.{self.names.digest() if self.names else 'plain'}"
+        """What the bytes of the present pool depend on besides the scene."""
+        return f"{self._asked}.{self.made_by}"
 
     @property
     def fingerprint(self) -> str:
-        """What the bytes of a shard depend on besides the scene."""
-        return f"{self.pool_fingerprint}.{self.plan_id}"
+        """What the bytes of what the plan leaves depend on besides the scene."""
+        return f"{self._asked}.{self.plan_id}"
+
+    @property
+    def _asked(self) -> str:
+        return f"{self.settings}.{self.names.digest() if self.names else 'plain'}"
+
+    def passed(self) -> SceneJob:
+        """The job whose pool is what this one's plan leaves."""
+        return replace(self, stage=self.stage + 1, made_by=self.plan_id, plan=None)
 
     def pool_path(self, scene_id: str) -> Path:
         """Where the questions wait that may still be left out."""
-        return self.state_dir / "pools" / f"{scene_id}.parquet"
+        return self.state_dir / "pools" / str(self.stage) / f"{scene_id}.parquet"
 
 
 def survey_scene(job: SceneJob, scene_id: str) -> Survey:
@@ -105,6 +116,14 @@ def pool_scene(job: SceneJob, scene_id: str) -> int:
     _store_images(job, scene.dataset, scene_id, scene.views, records)
     write_shard(job.pool_path(scene_id), records, job.pool_fingerprint)
     return len(records)
+
+
+def sift_scene(job: SceneJob, scene_id: str) -> int:
+    """Writes what the plan leaves of a scene's pool as the pool of the next stage; gives its number of questions."""
+    assert job.plan is not None
+    kept, _ = job.plan.keep(list(read_shard(job.pool_path(scene_id))))
+    write_shard(job.passed().pool_path(scene_id), kept, job.fingerprint)
+    return len(kept)
 
 
 def settle_scene(job: SceneJob, scene_id: str) -> int:

@@ -2,7 +2,8 @@
 
 1. survey: every scene is annotated and tells what names give away in it;
 2. pool: with what was learned from all surveys, every scene makes more questions than are wanted;
-3. settle: with a plan fitted to a sample of the pools, every scene keeps those that do not give themselves away.
+3. settle: every scene keeps those that do not give themselves away, by a plan fitted to a sample of the pools; what a
+   first plan leaves is sifted by a second, which sees as many questions and finds what the first could not.
 
 What a round makes of a scene is a file, so a run that was interrupted goes on, and several runs (``--shard i/n``) that
 each work on their own scenes meet in the folder: a run stops before a round that still waits for another.
@@ -14,7 +15,7 @@ import hashlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import ceil
@@ -24,7 +25,7 @@ from tqdm import tqdm
 
 from qa_generation import cache_files
 from qa_generation.errors import OutputError
-from qa_generation.make_scene import SceneJob, pool_scene, settle_scene, survey_scene
+from qa_generation.make_scene import SceneJob, pool_scene, settle_scene, sift_scene, survey_scene
 from qa_generation.name_priors import MIN_SCENES, Learner, NamePriors
 from qa_generation.prompts import ALL_TYPES
 from qa_generation.records import QARecord
@@ -36,6 +37,8 @@ from qa_generation.workers import Outcome
 Backend = Callable[[Callable[[str], Any], Iterable[str]], Iterator[Outcome[str, Any]]]
 # the plan looks at so many questions of a type, from no more scenes than this, whatever the set's size
 MOST_SAMPLED, MOST_SCENES = 6_000, 1_000
+# plans one after the other: the second sees as many questions as the first, but only of those that it left
+SIFTINGS = 2
 
 
 class Runner:
@@ -156,19 +159,41 @@ class Rounds:
         self._each(pool_scene, [s for s in self._alive(self.mine) if not self._pooled(s)], "questions")
         if self.job.config.blind is None:
             return True
+        return all(self._sift(last=number == SIFTINGS) for number in range(1, SIFTINGS + 1))
+
+    def _sift(self, last: bool) -> bool:
+        """Fits a plan to the pools; has it applied to them, or leaves that to the last round."""
         sample = self._sample()
         if sample is None:
             return False
         scene_ids, records = sample
         self.job = replace(self.job, plan_id=self._plan_id(scene_ids))
-        if self._unsettled():
+        after = self.job.passed()
+
+        def done(scene_id: str) -> bool:
+            return shard_fingerprint(after.pool_path(scene_id)) == after.pool_fingerprint
+
+        todo = self._unsettled() if last else [s for s in self._alive(self.mine) if not done(s)]
+        if todo:
             # scikit-learn is heavy to import and not needed where all is settled
             from qa_generation.blind.fit import fit_plan
 
-            plan = fit_plan(records, self.job.config.blind, self.job.seed)
-            cache_files.write_summary(self.job.state_dir, self.job.plan_id, plan.summary())
+            config = self.job.config.blind
+            plan = fit_plan(records, config, self.job.seed + self.job.stage)
+            cache_files.write_summary(self.job.state_dir, self.job.plan_id, self._summary(plan.summary()))
             self.job = replace(self.job, plan=plan)
-        return True
+        if last:
+            return True
+        self._each(sift_scene, todo, "sift")
+        self.job = after
+        return self._others_done(done, self.scene_ids, "sifting")
+
+    def _summary(self, now: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What this plan found, together with those before it."""
+        earlier = cache_files.read_summary(self.job.state_dir, self.job.made_by)
+        if earlier is None:
+            return now
+        return {**now, "types": {name: _joined(earlier["types"].get(name), of) for name, of in now["types"].items()}}
 
     def _pooled(self, scene_id: str) -> bool:
         return shard_fingerprint(self.job.pool_path(scene_id)) == self.job.pool_fingerprint
@@ -191,7 +216,7 @@ class Rounds:
         return chosen, records
 
     def _plan_id(self, scene_ids: Sequence[str]) -> str:
-        text = json.dumps([self.job.pool_fingerprint, sorted(scene_ids)])
+        text = json.dumps([self.job.stage, self.job.pool_fingerprint, sorted(scene_ids)])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     # --- settle ---------------------------------------------------------------------------------------------------
@@ -205,6 +230,16 @@ class Rounds:
     def _settle(self) -> None:
         self._each(settle_scene, self._unsettled(), "settle")
         self._others_done(self._settled, self.scene_ids, "questions")
+
+
+def _joined(earlier: Mapping[str, Any] | None, now: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What two plans, one after the other, did to one type."""
+    if not earlier or "before" not in earlier:
+        return now
+    if "after" not in now:
+        return earlier
+    kept = earlier["kept"] * now["kept"] / max(now["records"], 1)
+    return {**earlier, "kept": round(kept), "after": now["after"], "baseline": now["baseline"]}
 
 
 def settled_with(job: SceneJob, scene_id: str) -> str | None:

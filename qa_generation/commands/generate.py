@@ -49,7 +49,7 @@ def generate(
 
     Example: spatialvlm generate rooms --reader synthetic --out dataset --workers 2 --split test=0.2 --preview
 
-    As an array job, every job of which is run again until it says that all is done (at most three times):
+    As an array job, every job of which is run again until it says that all is done (at most four times):
     spatialvlm generate SCANNET --reader scannet --out dataset --shard $JOB/64
 
     With options of the reader: spatialvlm generate SCANNET --reader scannet --reader-option frame_stride=5
