@@ -80,6 +80,7 @@ def test_every_moved_letter_is_found_out(copy: Path, rooms: RoomReader) -> None:
     assert changed > 40 and verdicts["disagree"] == changed == verdicts.total()
 
 
+@pytest.mark.slow
 def test_longer_lengths_are_found_out(copy: Path, rooms: RoomReader) -> None:
     def stretch(record: QARecord) -> QARecord:
         if record.answer_value is None:
@@ -97,11 +98,13 @@ def test_longer_lengths_are_found_out(copy: Path, rooms: RoomReader) -> None:
     assert changed > 10 and audit(copy, rooms).verdicts("metric")["disagree"] == changed
 
 
+@pytest.mark.slow
 def test_workers_and_order_change_nothing(dataset: Path, rooms: RoomReader) -> None:
     reports = [audit_dataset(dataset, same_reader(rooms), FAST, workers=n).to_json() for n in (0, 2)]
     assert reports[0] == reports[1]
 
 
+@pytest.mark.slow
 def test_published_json_is_audited(dataset: Path, rooms: RoomReader) -> None:
     of_shards = audit(dataset, rooms).verdicts()
     of_json = sum(

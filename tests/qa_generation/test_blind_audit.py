@@ -97,6 +97,7 @@ def test_lengths_that_go_with_a_name_beat_the_best_constant() -> None:
     assert abs(open_.excess) < 0.1
 
 
+@pytest.mark.slow
 def test_places_that_go_with_a_name_beat_the_best_point() -> None:
     told = audited(make.made(make.with_habit(make.point, habit=0.9), 160, 20))
     open_ = audited(make.made(make.point, 160, 20))

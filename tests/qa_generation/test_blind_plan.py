@@ -119,6 +119,7 @@ def test_nothing_much_goes_where_coins_answer() -> None:
     assert len(kept) > 0.85 * len(records)
 
 
+@pytest.mark.slow
 def test_numbers_of_a_name_are_pruned() -> None:
     records = make.made(make.with_habit(make.count, habit=0.4), 1000, 40)
     plan = fit_plan(records, seed=1)
@@ -128,6 +129,7 @@ def test_numbers_of_a_name_are_pruned() -> None:
     assert len(kept) > 0.2 * len(records)
 
 
+@pytest.mark.slow
 def test_lengths_of_a_name_are_pruned() -> None:
     records = make.made(make.with_habit(make.size, habit=0.5), 600, 40)
     plan = fit_plan(records, seed=1)
