@@ -27,7 +27,7 @@ from qa_generation import cache_files
 from qa_generation.errors import OutputError
 from qa_generation.make_scene import SceneJob, pool_scene, settle_scene, sift_scene, survey_scene
 from qa_generation.name_priors import MIN_SCENES, Learner, NamePriors
-from qa_generation.prompts import ALL_TYPES
+from qa_generation.prompts import ALL_CHOICE_TYPES, ALL_TYPES
 from qa_generation.records import QARecord
 from qa_generation.seeding import stable_int
 from qa_generation.shards import read_shard, shard_fingerprint, shard_path
@@ -39,6 +39,8 @@ Backend = Callable[[Callable[[str], Any], Iterable[str]], Iterator[Outcome[str, 
 MOST_SAMPLED, MOST_SCENES = 6_000, 1_000
 # plans one after the other: the second sees as many questions as the first, but only of those that it left
 SIFTINGS = 2
+# raise it whenever the same pools would be sifted otherwise
+PLAN_VERSION = 2
 
 
 class Runner:
@@ -193,7 +195,8 @@ class Rounds:
         earlier = cache_files.read_summary(self.job.state_dir, self.job.made_by)
         if earlier is None:
             return now
-        return {**now, "types": {name: _joined(earlier["types"].get(name), of) for name, of in now["types"].items()}}
+        joined = {name: _joined(earlier["types"].get(name), of) for name, of in now["types"].items()}
+        return {**now, "types": {**earlier["types"], **joined}}
 
     def _pooled(self, scene_id: str) -> bool:
         return shard_fingerprint(self.job.pool_path(scene_id)) == self.job.pool_fingerprint
@@ -205,18 +208,20 @@ class Rounds:
             return None
         chosen = self._alive(ranked)
         of_each = max(1, ceil(MOST_SAMPLED / max(len(chosen), 1)))
+        # lengths and points are even after one plan, and a second would leave few of them
+        types = ALL_CHOICE_TYPES if self.job.stage else ALL_TYPES
         records: list[QARecord] = []
         for scene_id in chosen:
             taken: Counter[str] = Counter()
             pool = read_shard(self.job.pool_path(scene_id), without=("evidence", "images"))
             for record in sorted(pool, key=lambda r: stable_int(self.job.seed, "blind sample", r.id)):
-                if record.question_type in ALL_TYPES and taken[record.question_type] < of_each:
+                if record.question_type in types and taken[record.question_type] < of_each:
                     taken[record.question_type] += 1
                     records.append(record)
         return chosen, records
 
     def _plan_id(self, scene_ids: Sequence[str]) -> str:
-        text = json.dumps([self.job.stage, self.job.pool_fingerprint, sorted(scene_ids)])
+        text = json.dumps([PLAN_VERSION, self.job.stage, self.job.pool_fingerprint, sorted(scene_ids)])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     # --- settle ---------------------------------------------------------------------------------------------------
