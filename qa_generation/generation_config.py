@@ -116,10 +116,12 @@ class GenerationConfig:
     def fingerprint(self, seed: int, reader_options: Mapping[str, Any] | None = None) -> str:
         """Identifies these settings with a seed and the reader's; shards carry it so that unlike ones never mix."""
         reader = {"reader_options": dict(reader_options)} if reader_options else {}
-        text = json.dumps({"seed": seed, "format": 1, **reader, **asdict(self)}, sort_keys=True)
+        text = json.dumps({"seed": seed, "format": FORMAT, **reader, **asdict(self)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+# raise it whenever the same scenes and settings would give other records, so that old and new shards never mix
+FORMAT = 2
 _NESTED: dict[str, type] = {"sampling": SamplingConfig, "blind": BlindConfig}
 
 

@@ -39,8 +39,6 @@ Backend = Callable[[Callable[[str], Any], Iterable[str]], Iterator[Outcome[str, 
 MOST_SAMPLED, MOST_SCENES = 6_000, 1_000
 # plans one after the other: the second sees as many questions as the first, but only of those that it left
 SIFTINGS = 2
-# raise it whenever the same pools would be sifted otherwise
-PLAN_VERSION = 2
 
 
 class Runner:
@@ -221,7 +219,7 @@ class Rounds:
         return chosen, records
 
     def _plan_id(self, scene_ids: Sequence[str]) -> str:
-        text = json.dumps([PLAN_VERSION, self.job.stage, self.job.pool_fingerprint, sorted(scene_ids)])
+        text = json.dumps([self.job.stage, self.job.pool_fingerprint, sorted(scene_ids)])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     # --- settle ---------------------------------------------------------------------------------------------------
