@@ -160,7 +160,6 @@ def finish(
     shown = table.visible_pixels[facts.members][:, columns] > 0
     occlusion = levels.occlusion_avg(table.occlusion[facts.members][:, columns], shown)
     truncation = levels.occlusion_avg(table.truncation[facts.members][:, columns], shown)
-    overlap = facts.view_set.overlap_avg
     box = draft.asked_box
     return QARecord(
         id=f"{scene.dataset}.{scene.scene_id}.{question_type}.{number:03d}",
@@ -172,11 +171,7 @@ def finish(
         options=options,
         mc_answer=letter,
         ground_truth=draft.answer,
-        overlap_avg=overlap,
-        occlusion_avg=occlusion,
-        occ_level=levels.occ_level(occlusion),
-        overlap_level=levels.overlap_level(overlap),
-        vis_level=levels.vis_level(occlusion),
+        **levels.labelled(occlusion, truncation, facts.view_set.overlap_avg),
         gt_scenario=levels.gt_scenario(table.visible_by_definition[facts.members][:, deciding]),
         bbox_2d=box,
         bbox_2d_diag=round(float(np.hypot(box[2] - box[0], box[3] - box[1])), 3) if box else 0.0,
@@ -192,8 +187,6 @@ def finish(
         coord_size=context.config.coord_size,
         answer_value=draft.value,
         unit=draft.unit,
-        truncation_avg=truncation,
-        trunc_level=levels.trunc_level(truncation),
         evidence=json.dumps([_evidence(mark, context, facts) for mark in draft.marks], separators=(",", ":")),
     )
 

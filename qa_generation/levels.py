@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -36,6 +38,19 @@ def overlap_level(overlap_percent: float) -> str:
 def vis_level(occlusion: float) -> str:
     """``Fully Visible`` up to a mean occlusion of 0.05, else ``Partially Visible``."""
     return "Fully Visible" if occlusion <= 0.05 else "Partially Visible"
+
+
+def labelled(occlusion: float, truncation: float, overlap_percent: float) -> dict[str, Any]:
+    """The fields of a record that tell how hard it is: the three numbers and the labels that follow from them."""
+    return {
+        "occlusion_avg": occlusion,
+        "occ_level": occ_level(occlusion),
+        "vis_level": vis_level(occlusion),
+        "truncation_avg": truncation,
+        "trunc_level": trunc_level(truncation),
+        "overlap_avg": overlap_percent,
+        "overlap_level": overlap_level(overlap_percent),
+    }
 
 
 def gt_scenario(visible: Bool[np.ndarray, "views instances"]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ class SceneJob:
         """Where this dataset's rounds leave what the next needs; tables of ``cache_dir`` may serve other datasets."""
         return self.out / ".cache"
 
-    @property
+    @cached_property
     def settings(self) -> str:
         """Identifies settings, seed and the reader's options."""
         return self.config.fingerprint(self.seed, options_of(self.reader))
@@ -73,7 +74,7 @@ class SceneJob:
         """What the bytes of what the plan leaves depend on besides the scene."""
         return f"{self._asked}.{self.plan_id}"
 
-    @property
+    @cached_property
     def _asked(self) -> str:
         return f"{self.settings}.{self.names.digest() if self.names else 'plain'}"
 

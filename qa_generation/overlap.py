@@ -216,11 +216,10 @@ def seen_voxels(
     tolerance_ratio: float,
 ) -> Bool[np.ndarray, " voxels"]:
     """The voxels that hold a visible point of an instance which has at least one pixel in the view."""
+    looked_at = (intrinsics, world_to_camera, depth, tolerance_m, tolerance_ratio)
     voxels = np.zeros(samples.voxel_count, dtype=bool)
-    for part in _parts(samples, columns_in_view):
-        points = samples.points[:, part]
-        seen = visible_points(points, intrinsics, world_to_camera, depth, tolerance_m, tolerance_ratio)
-        voxels[samples.voxels[part][seen]] = True
+    for seen in _seen_samples(samples, columns_in_view, *looked_at):
+        voxels[samples.voxels[seen]] = True
     return voxels
 
 
@@ -234,19 +233,28 @@ def shown_columns(
     tolerance_ratio: float,
 ) -> Bool[np.ndarray, " columns"]:
     """Those of the ``columns`` of which a sample is visible."""
+    looked_at = (intrinsics, world_to_camera, depth, tolerance_m, tolerance_ratio)
     shown = np.zeros(len(columns), dtype=bool)
-    for part in _parts(samples, columns):
-        points = samples.points[:, part]
-        seen = visible_points(points, intrinsics, world_to_camera, depth, tolerance_m, tolerance_ratio)
-        shown[samples.columns[part][seen]] = True
+    for seen in _seen_samples(samples, columns, *looked_at):
+        shown[samples.columns[seen]] = True
     return shown
 
 
-def _parts(samples: SurfaceSamples, columns: Bool[np.ndarray, " columns"]) -> Iterator[slice]:
-    """The samples of these columns: grouped by column, so that neighbouring columns are one slice."""
+def _seen_samples(
+    samples: SurfaceSamples,
+    columns: Bool[np.ndarray, " columns"],
+    intrinsics: Float64[np.ndarray, "3 3"],
+    world_to_camera: Float64[np.ndarray, "4 4"],
+    depth: DepthAround,
+    tolerance_m: float,
+    tolerance_ratio: float,
+) -> Iterator[Int64[np.ndarray, " visible"]]:
+    """Numbers of the visible samples of these columns, in parts."""
+    # points are grouped by column, so neighbouring columns are one slice
     change = np.flatnonzero(np.diff(columns, prepend=False, append=False))
     for first, last in np.searchsorted(samples.columns, change).reshape(-1, 2).tolist():
-        yield slice(first, last)
+        points = samples.points[:, first:last]
+        yield first + visible_points(points, intrinsics, world_to_camera, depth, tolerance_m, tolerance_ratio)
 
 
 def overlap_percent(packed: UInt8[np.ndarray, "views bytes"]) -> Float64[np.ndarray, "views views"]:

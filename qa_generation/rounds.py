@@ -163,11 +163,10 @@ class Rounds:
 
     def _sift(self, last: bool) -> bool:
         """Fits a plan to the pools; has it applied to them, or leaves that to the last round."""
-        sample = self._sample()
-        if sample is None:
+        sampled = self._sampled()
+        if sampled is None:
             return False
-        scene_ids, records = sample
-        self.job = replace(self.job, plan_id=self._plan_id(scene_ids))
+        self.job = replace(self.job, plan_id=self._plan_id(sampled))
         after = self.job.passed()
 
         def done(scene_id: str) -> bool:
@@ -179,7 +178,7 @@ class Rounds:
             from qa_generation.blind.fit import fit_plan
 
             config = self.job.config.blind
-            plan = fit_plan(records, config, self.job.seed + self.job.stage)
+            plan = fit_plan(self._sample(sampled), config, self.job.seed + self.job.stage)
             cache_files.write_summary(self.job.state_dir, self.job.plan_id, self._summary(plan.summary()))
             self.job = replace(self.job, plan=plan)
         if last:
@@ -199,24 +198,27 @@ class Rounds:
     def _pooled(self, scene_id: str) -> bool:
         return shard_fingerprint(self.job.pool_path(scene_id)) == self.job.pool_fingerprint
 
-    def _sample(self) -> tuple[list[str], list[QARecord]] | None:
-        """Scenes in an order that says nothing about them, a few questions of every type from each."""
+    def _sampled(self) -> list[str] | None:
+        """The scenes that a plan is fitted to, in an order that says nothing about them; None where some wait."""
         ranked = sorted(self.scene_ids, key=lambda s: (stable_int(self.job.seed, "blind sample", s), s))[:MOST_SCENES]
         if not self._others_done(self._pooled, ranked, "questions"):
             return None
-        chosen = self._alive(ranked)
-        of_each = max(1, ceil(MOST_SAMPLED / max(len(chosen), 1)))
+        return self._alive(ranked)
+
+    def _sample(self, scene_ids: Sequence[str]) -> list[QARecord]:
+        """A few questions of every type from each scene."""
+        of_each = max(1, ceil(MOST_SAMPLED / max(len(scene_ids), 1)))
         # lengths and points are even after one plan, and a second would leave few of them
         types = ALL_CHOICE_TYPES if self.job.stage else ALL_TYPES
         records: list[QARecord] = []
-        for scene_id in chosen:
+        for scene_id in scene_ids:
             taken: Counter[str] = Counter()
             pool = read_shard(self.job.pool_path(scene_id), without=("evidence", "images"))
             for record in sorted(pool, key=lambda r: stable_int(self.job.seed, "blind sample", r.id)):
                 if record.question_type in types and taken[record.question_type] < of_each:
                     taken[record.question_type] += 1
                     records.append(record)
-        return chosen, records
+        return records
 
     def _plan_id(self, scene_ids: Sequence[str]) -> str:
         text = json.dumps([self.job.stage, self.job.pool_fingerprint, sorted(scene_ids)])

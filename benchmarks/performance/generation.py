@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, cast
@@ -27,8 +27,7 @@ import psutil
 import trimesh
 import typer
 
-from benchmarks.performance.visibility import timed
-from qa_generation.overlap import overlap_percent, sample_instances
+from benchmarks.performance.visibility import pair_overlap_s, timed
 from qa_generation.raycast import RayCaster, Region, scale_intrinsics, view_rays
 from qa_generation.scene import Blob, Instance, Mesh, OrientedBox, Scene, View
 from qa_generation.synthetic.build import RoomConfig, build_scene
@@ -128,18 +127,8 @@ def annotation(
                 rays_s += timed(partial(caster.first_hits, rays))[1]
             typer.echo(
                 f"  grid {side:4}: annotate {annotate_s:7.2f} s CPU = {annotate_s / rays_s:5.2f} x "
-                f"bare casting ({rays_s:.2f} s); all pairs {_pairs_s(scene):.3f} s"
+                f"bare casting ({rays_s:.2f} s); all pairs {pair_overlap_s(scene, config):.3f} s"
             )
-
-
-def _pairs_s(scene: Scene) -> float:
-    """All pairs of views over as many voxels as the scene has; half of the bits set."""
-    own = scene.mesh.triangle_instances > 0
-    columns = scene.mesh.triangle_instances[own].astype(np.int64)
-    corners = scene.mesh.vertices[scene.mesh.triangles[own]]
-    voxels = sample_instances(corners, columns, VisibilityConfig().voxel_m).voxel_count
-    bits = np.random.default_rng(0).integers(0, 256, (len(scene.views), -(-voxels // 8)), dtype=np.uint8)
-    return timed(partial(overlap_percent, bits))[1]
 
 
 @contextmanager
@@ -193,9 +182,7 @@ def run(
     config = load_config(quotas) if quotas else GenerationConfig()
     start, before_s = time.monotonic(), _cpu_s()
     with memory_curve() as curve:
-        report = generate_dataset(
-            open_reader(reader, scenes), out, replace(config), workers=workers, limit=limit, progress=True
-        )
+        report = generate_dataset(open_reader(reader, scenes), out, config, workers=workers, limit=limit, progress=True)
     wall_s, cpu_s = time.monotonic() - start, _cpu_s() - before_s
     made = sum(len(ids) for ids in report.scenes.values())
     typer.echo(

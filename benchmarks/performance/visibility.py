@@ -76,7 +76,7 @@ def measure(scene: Scene, config: VisibilityConfig) -> Cost:
         all_rays=instance_rays + int(table.sizes.prod(axis=1).sum()),
         all_rays_s=frame_rays_s + instance_rays_s,
         annotate_s=annotate_s,
-        pair_overlap_s=_pair_overlap_s(scene, config),
+        pair_overlap_s=pair_overlap_s(scene, config),
         peak_rss_mb=peak_rss_mb,
     )
 
@@ -110,7 +110,7 @@ def _rays(view: View, region: Region, size: tuple[int, int]) -> Float32[np.ndarr
     return view_rays(scale_intrinsics(view.intrinsics, view.size, size), view.world_to_camera, region)
 
 
-def _pair_overlap_s(scene: Scene, config: VisibilityConfig) -> float:
+def pair_overlap_s(scene: Scene, config: VisibilityConfig) -> float:
     """All pairs of views over as many voxels as the scene has; half of the bits set."""
     own = scene.mesh.triangle_instances > 0
     columns = scene.mesh.triangle_instances[own].astype(np.int64)

@@ -101,11 +101,7 @@ def _finish(
         options=options,
         mc_answer=letter,
         ground_truth=draft.answer,
-        overlap_avg=view_set.overlap_avg,
-        occlusion_avg=occlusion,
-        occ_level=levels.occ_level(occlusion),
-        overlap_level=levels.overlap_level(view_set.overlap_avg),
-        vis_level=levels.vis_level(occlusion),
+        **levels.labelled(occlusion, truncation, view_set.overlap_avg),
         gt_scenario=levels.gt_scenario(np.ones((len(rows), 1), dtype=bool)),
         images=tuple(image_path(capture.dataset, capture.scene_id, view_id) for view_id in view_ids),
         view_set_id=view_set_id,
@@ -117,8 +113,6 @@ def _finish(
         coord_size=config.coord_size,
         answer_value=draft.value,
         unit=draft.unit,
-        truncation_avg=truncation,
-        trunc_level=levels.trunc_level(truncation),
         evidence=json.dumps([_evidence(facts, view_set, f, config) for f in draft.frames], separators=(",", ":")),
     )
 
