@@ -7,7 +7,7 @@ scale (metres for rooms). A window has 64^3 target voxels; voxels are nodes of a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -103,30 +103,30 @@ class GridScale:
 
     def normalise_input(self, value: Volume) -> Volume:
         """Low-resolution distances (or occupancy) -> what networks see."""
-        return (value - self.input_mean) / self.input_std  # type: ignore[return-value]
+        return (value - self.input_mean) / self.input_std
 
     def normalise_target(self, value: Volume) -> Volume:
         """Target distances -> what networks see."""
-        return (value - self.target_mean) / self.target_std  # type: ignore[return-value]
+        return (value - self.target_mean) / self.target_std
 
     def denormalise_target(self, value: Volume) -> Volume:
         """Inverse of `normalise_target`."""
-        return value * self.target_std + self.target_mean  # type: ignore[return-value]
+        return value * self.target_std + self.target_mean
 
     def to_network(self, distance: Volume) -> Volume:
         """Target distances 0..truncation -> -1..1, where the decoder's tanh lives."""
-        return 2 * distance / self.truncation - 1  # type: ignore[return-value]
+        return 2 * distance / self.truncation - 1
 
     def from_network(self, value: Volume) -> Volume:
         """Inverse of `to_network`."""
-        return (value + 1) * (self.truncation / 2)  # type: ignore[return-value]
+        return (value + 1) * (self.truncation / 2)
 
 
-_FRONT = {"target_mean": 0.15015658121788053, "target_std": 0.03573221820637578}
-_MATTERPORT = {"target_mean": 10.502049923464249, "target_std": 2.3319665041587627}
-_SHAPENET = {"target_mean": 0.059954833543534335, "target_std": 0.010110036361741626}
-_SHAPENET_RETRIEVAL = {"target_mean": 0.060043341595512584, "target_std": 0.009982546908894512}
-_ROOMS = {"target_mean": 0.15015658121788053, "target_std": 0.03573221820637578}
+_FRONT: dict[str, Any] = {"target_mean": 0.15015658121788053, "target_std": 0.03573221820637578}
+_MATTERPORT: dict[str, Any] = {"target_mean": 10.502049923464249, "target_std": 2.3319665041587627}
+_SHAPENET: dict[str, Any] = {"target_mean": 0.059954833543534335, "target_std": 0.010110036361741626}
+_SHAPENET_RETRIEVAL: dict[str, Any] = {"target_mean": 0.060043341595512584, "target_std": 0.009982546908894512}
+_ROOMS: dict[str, Any] = {"target_mean": 0.15015658121788053, "target_std": 0.03573221820637578}
 
 # published constants of RetrievalFuse (ICCV 2021); centimetres for matterport, the longest edge = 1 for shapenet, whose
 # two stages were trained with constants of their own
