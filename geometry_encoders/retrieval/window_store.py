@@ -1,0 +1,195 @@
+"""Windows on disk: one safetensors file per scene and a manifest, read lazily and never unpickled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from geometry_encoders.errors import InputError
+from geometry_encoders.retrieval.points import draw_points, occupancy_grid
+from geometry_encoders.retrieval.scale import GridScale
+from geometry_encoders.retrieval.windows import COARSE_STRIDE, Window, WindowSettings
+
+POINT_STEP = 1 / 1024  # points are stored as whole numbers of this part of a voxel
+MANIFEST = "manifest.json"
+
+
+class WindowStore:
+    """The folder of one source: ``scenes/<scene>.safetensors``, ``failures.json`` and ``manifest.json``.
+
+    A scene is there whole or not at all, so that a killed job goes on where it stopped. A store made with other
+    settings is refused.
+    """
+
+    def __init__(self, folder: Path, settings: WindowSettings | None = None) -> None:
+        self.folder = folder
+        path = folder / MANIFEST
+        if path.is_file():
+            self.settings = _read_settings(path)
+            if settings is not None and settings.digest() != self.settings.digest():
+                differing = [
+                    f.name for f in fields(settings) if getattr(settings, f.name) != getattr(self.settings, f.name)
+                ]
+                raise InputError(
+                    f"{path}: made with other settings ({', '.join(differing)}); remove the folder or give another one"
+                )
+        elif settings is None:
+            raise InputError(
+                f"{folder}: no {MANIFEST}, expected a folder of windows made by `spatialvlm retrieval build`"
+            )
+        else:
+            self.settings = settings
+            (folder / "scenes").mkdir(parents=True, exist_ok=True)
+            _write(path, json.dumps({"digest": settings.digest(), "settings": asdict(settings)}, indent=1))
+
+    def path(self, scene: str) -> Path:
+        """The file of a scene; raises ``InputError`` for an id that is no plain name."""
+        if not scene or Path(scene).name != scene or scene.startswith("."):
+            raise InputError(f"scene id {scene!r} cannot name a file, expected one without folders")
+        return self.folder / "scenes" / f"{scene}.safetensors"
+
+    def scenes(self) -> list[str]:
+        """Ids of the scenes that are there, sorted."""
+        return sorted(path.stem for path in (self.folder / "scenes").glob("*.safetensors"))
+
+    def write(self, scene: str, windows: Sequence[Window]) -> None:
+        """Writes the windows of one scene."""
+        arrays: dict[str, np.ndarray] = {}
+        for window in windows:
+            arrays[f"{window.name}/target"] = window.target.astype(np.float16)
+            arrays[f"{window.name}/coarse"] = np.ascontiguousarray(window.coarse)
+            stored = np.clip(np.round(window.points / POINT_STEP), 0, np.iinfo(np.uint16).max)
+            arrays[f"{window.name}/points"] = stored.astype(np.uint16)
+        path = self.path(scene)
+        partial = path.with_name(path.name + ".partial")
+        save_file(arrays, partial, {"digest": self.settings.digest()})
+        partial.replace(path)
+
+    def window_names(self, scene: str) -> list[str]:
+        """Names of a scene's windows in (z, y, x) order."""
+        with self._opened(scene) as arrays:
+            return sorted(key.removesuffix("/target") for key in arrays.keys() if key.endswith("/target"))  # noqa: SIM118
+
+    def read(self, scene: str, window: str) -> dict[str, Tensor]:
+        """``target``, ``coarse`` and ``points`` of one window as float32."""
+        with self._opened(scene) as arrays:
+            found = {name: arrays.get_tensor(f"{window}/{name}") for name in ("target", "coarse", "points")}
+        found = {name: value.float() for name, value in found.items()}
+        return found | {"points": found["points"] * POINT_STEP}
+
+    def _opened(self, scene: str) -> Any:
+        path = self.path(scene)
+        try:
+            return safe_open(path, "pt")
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{path}: not readable ({error}), expected windows; remove it and build again") from error
+
+
+@dataclass(frozen=True)
+class WindowSample:
+    """Where a window lies in a store."""
+
+    name: str
+    scene: str
+
+
+class WindowDataset(Dataset[dict[str, Any]]):
+    """Windows of a store as networks want them, in the unit of the scale and **not** normalised.
+
+    Every item is a dict: ``name``, ``scene``, ``target`` (64, 64, 64), ``input`` (side, side, side) and, for a scale
+    with points, ``points`` (num_points, 3) in target voxels, NaN where the window is empty.
+
+    Args:
+        store: a folder of windows, or an open store.
+        scale: says which input is made; its voxel must be the store's.
+        scenes: which scenes, None = all.
+        num_points: points per window, drawn anew with every `set_epoch`; drawn from (seed, name, epoch) alone.
+        keep_empty: whether windows without any occupied voxel are listed.
+    """
+
+    def __init__(
+        self,
+        store: WindowStore | Path,
+        scale: GridScale,
+        scenes: Sequence[str] | None = None,
+        num_points: int = 1000,
+        seed: int = 0,
+        keep_empty: bool = True,
+    ) -> None:
+        self.store = WindowStore(store) if isinstance(store, Path) else store
+        if not np.isclose(self.store.settings.voxel, scale.voxel, rtol=1e-4):
+            raise InputError(
+                f"{self.store.folder}: made with a voxel of {self.store.settings.voxel:g}, expected {scale.voxel:g}"
+            )
+        self.scale, self.num_points, self.seed, self.epoch = scale, num_points, seed, 0
+        there = self.store.scenes()
+        chosen = there if scenes is None else list(scenes)
+        if missing := sorted(set(chosen) - set(there)):
+            raise InputError(f"{self.store.folder}: {len(missing)} scenes are not there, the first is {missing[0]!r}")
+        self.samples = [WindowSample(name, scene) for scene in chosen for name in self.store.window_names(scene)]
+        self.empty = 0
+        if not keep_empty:
+            full = [s for s in self.samples if bool((self._target(s) <= scale.occupied).any())]
+            self.empty, self.samples = len(self.samples) - len(full), full
+
+    def _target(self, sample: WindowSample) -> Float[Tensor, "64 64 64"]:
+        return self.store.read(sample.scene, sample.name)["target"]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Other points are drawn from now on."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        sample = self.samples[index]
+        arrays = self.store.read(sample.scene, sample.name)
+        item: dict[str, Any] = {"name": sample.name, "scene": sample.scene, "target": arrays["target"]}
+        if self.scale.input_kind == "distance":
+            item["input"] = low_resolution(arrays["coarse"], self.scale)
+        else:
+            generator = _generator(self.seed, sample.name, self.epoch)
+            drawn = draw_points(arrays["points"], self.num_points, generator)
+            item["input"] = occupancy_grid(drawn)
+            item["points"] = drawn if len(drawn) else torch.full((self.num_points, 3), torch.nan)
+        return item
+
+
+def low_resolution(coarse: Float[Tensor, "16 16 16"], scale: GridScale) -> Float[Tensor, "side side side"]:
+    """The low-resolution input of a scale from untruncated distances at every fourth node."""
+    stride = scale.upsampling // COARSE_STRIDE
+    values = coarse[::stride, ::stride, ::stride].clamp(max=scale.truncation_voxels * scale.input_voxel)
+    return values.half().float() if scale.round_to_half else values.contiguous()
+
+
+def _generator(seed: int, name: str, epoch: int) -> np.random.Generator:
+    import hashlib
+
+    digest = hashlib.sha256(f"{seed}\x1f{name}\x1f{epoch}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def _read_settings(path: Path) -> WindowSettings:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return WindowSettings(**content["settings"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a manifest of windows ({error}); remove the folder and build again") from error
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

@@ -1,0 +1,1 @@
+"""Training of RetrievalFuse: encoders, database, refinement."""
