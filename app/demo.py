@@ -60,6 +60,8 @@ def plan(out: Path, model: str, scenes: int, minutes: float) -> list[Stage]:
         "20",
         "--size",
         "320x240",
+        "--loose",
+        "0",  # the tidy rooms that the packaged model was trained in
     ]
     generate: list[str | Path] = [
         "generate",

@@ -27,6 +27,9 @@ def synth(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     samples: Annotated[int, typer.Option(help="Rays per pixel: 1, or 4 for smooth edges.")] = 1,
+    loose: Annotated[
+        int, typer.Option(min=0, max=100, help="Things per room at heights and of sizes their names do not promise.")
+    ] = 16,
 ) -> None:
     """Makes furnished rooms with pictures, depth, instance ids and boxes. A second run makes what is missing.
 
@@ -58,7 +61,7 @@ def synth(
     else:
         thing = "room"
         outcomes = make_rooms(
-            Job(out, seed, layout, RoomConfig(views, parse_size(size), samples), assets), scenes, workers
+            Job(out, seed, layout, RoomConfig(views, parse_size(size), samples, loose), assets), scenes, workers
         )
     made, kept, failed = 0, 0, 0
     with tqdm(total=scenes, unit=thing, disable=not sys.stderr.isatty()) as bar:

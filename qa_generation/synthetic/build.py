@@ -16,6 +16,7 @@ from qa_generation.synthetic.content import RenderedView, SyntheticScene
 from qa_generation.synthetic.furnish import furnish
 from qa_generation.synthetic.layout import draw_room
 from qa_generation.synthetic.lighting import draw_lighting
+from qa_generation.synthetic.loose import scatter
 from qa_generation.synthetic.objects.item import Item
 from qa_generation.synthetic.placement import Arrangement
 from qa_generation.synthetic.render import Renderer
@@ -32,11 +33,13 @@ class RoomConfig:
         views: views per room.
         size: (width, height) of the pictures, pixels.
         samples: 1, or 4 for smooth edges.
+        loose: things that lie about at heights and of sizes that their names do not promise, at most.
     """
 
     views: int = 24
     size: tuple[int, int] = (640, 480)
     samples: int = 1
+    loose: int = 16
 
 
 def scene_name(seed: int, index: int) -> str:
@@ -65,6 +68,7 @@ def build_scene(
     rng = scene_rng(seed, index)
     style, room = draw_style(rng), draw_room(rng)
     arrangement = furnish(room, style, rng, extra)
+    scatter(arrangement, style, rng, config.loose)
     surface, mesh = _mesh(arrangement, build_shell(room, style, rng))
     caster = caster_of(mesh)
     lighting = draw_lighting(arrangement, rng)

@@ -14,6 +14,7 @@ from qa_generation.synthetic.build import scene_rng
 from qa_generation.synthetic.catalogue import BUILDERS, OPENINGS
 from qa_generation.synthetic.furnish import furnish
 from qa_generation.synthetic.layout import Room, draw_room
+from qa_generation.synthetic.loose import scatter
 from qa_generation.synthetic.placement import Arrangement, Block, Placed, block_rows, overlapping
 from qa_generation.synthetic.shell import build_shell
 from qa_generation.synthetic.style import draw_style
@@ -25,7 +26,9 @@ IN_WALLS = {"door", "window"}
 def furnished(index: int) -> Arrangement:
     rng = scene_rng(7, index)
     style = draw_style(rng)
-    return furnish(draw_room(rng), style, rng)
+    arrangement = furnish(draw_room(rng), style, rng)
+    scatter(arrangement, style, rng, 16)
+    return arrangement
 
 
 @pytest.fixture(scope="module")
