@@ -1,68 +1,180 @@
-"""Means of scores with their standard errors.
+"""Means of scores with standard errors and bootstrap intervals.
 
 Questions about one scene share its pictures and objects, so their scores are not independent. With at least
 ``MIN_SCENES`` scenes the standard error is therefore clustered by scene (Miller, "Adding Error Bars to Evals",
-arXiv 2411.00640, with the factor G / (G - 1) for G scenes); with fewer it is that of independent questions,
-s / sqrt(n), the binomial one for right-or-wrong scores, and rather too small. Means over types add their types' errors
-in quadrature.
+arXiv 2411.00640, with the factor G / (G - 1) for G scenes) and the bootstrap draws scenes; with fewer both take
+questions for independent and are rather too small. Intervals are percentile intervals of ``RESAMPLES`` draws.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.stats import binomtest
 
 from benchmarks.spatialmosaic.results import ScoredAnswer
+from qa_generation.seeding import generator
 
 MIN_SCENES = 10
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+# beyond so many independent units the bootstrap has reached its limit, the normal interval, which is then taken
+MOST_UNITS = 5000
+_NORMAL_QUANTILE = 1.959963984540054
+
+Measure = Callable[[ScoredAnswer], float]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A mean of ``n`` scores with its standard error, both fractions; ``stderr`` is None where it cannot be known."""
+    """A mean of ``n`` scores, all numbers fractions.
+
+    Attributes:
+        mean: of the scores, or of the means of their question types.
+        stderr: standard error; None where it cannot be known.
+        n: number of scores.
+        low, high: ends of the 95 % interval; None where there is none.
+    """
 
     mean: float
     stderr: float | None
     n: int
+    low: float | None = None
+    high: float | None = None
 
 
-def mean_score(answers: Sequence[ScoredAnswer]) -> Cell | None:
+def strict(answer: ScoredAnswer) -> float:
+    """The score by the published rules."""
+    return answer.score
+
+
+def repaired(answer: ScoredAnswer) -> float:
+    """The score after the lenient reading."""
+    return answer.score_repaired
+
+
+def mean_score(answers: Sequence[ScoredAnswer], measure: Measure = strict) -> Cell | None:
     """The mean over all given answers; None without answers."""
-    return mean_of([answer.score for answer in answers], [answer.scene_name for answer in answers])
+    return mean_of([measure(answer) for answer in answers], [answer.scene_name for answer in answers])
 
 
 def mean_of(values: Sequence[float], scenes: Sequence[str]) -> Cell | None:
-    """The mean of values that belong to scenes, with the standard error described above; None without values."""
-    n = len(values)
-    if n == 0:
-        return None
-    mean = sum(values) / n
-    if n == 1:
-        return Cell(mean, None, 1)
-    sums: dict[str, float] = defaultdict(float)
-    for value, scene in zip(values, scenes, strict=True):
-        sums[scene] += value - mean
-    clusters = len(sums)
-    if clusters >= MIN_SCENES:
-        variance = sum(total * total for total in sums.values()) / n**2 * clusters / (clusters - 1)
-    else:
-        variance = sum((value - mean) ** 2 for value in values) / (n - 1) / n
-    return Cell(mean, math.sqrt(variance), n)
+    """The mean of values that belong to scenes, with error and interval as described above; None without values."""
+    return _cell(Units.of(values, scenes, ["" for _ in values])) if len(values) else None
 
 
-def mean_over_types(answers: Sequence[ScoredAnswer]) -> Cell | None:
+def mean_over_types(answers: Sequence[ScoredAnswer], measure: Measure = strict) -> Cell | None:
     """The mean of the types' means, every type weighing the same; None without answers."""
-    groups: dict[str, list[ScoredAnswer]] = defaultdict(list)
-    for answer in answers:
-        groups[answer.question_type].append(answer)
-    cells = [cell for kind in sorted(groups) if (cell := mean_score(groups[kind])) is not None]
-    if not cells:
-        return None
-    errors = [cell.stderr for cell in cells if cell.stderr is not None]
-    stderr = math.sqrt(sum(error * error for error in errors)) / len(cells) if len(errors) == len(cells) else None
-    return Cell(sum(cell.mean for cell in cells) / len(cells), stderr, len(answers))
+    return mean_of_type_means(
+        [measure(answer) for answer in answers],
+        [answer.scene_name for answer in answers],
+        [answer.question_type for answer in answers],
+    )
+
+
+def mean_of_type_means(values: Sequence[float], scenes: Sequence[str], kinds: Sequence[str]) -> Cell | None:
+    """The same for plain values, their scenes and their types."""
+    return _cell(Units.of(values, scenes, kinds)) if len(values) else None
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Values summed per type and independent unit: a scene, or a single question where there are few scenes.
+
+    Attributes:
+        sums, counts: of the values of each type in each unit.
+        clustered: whether units are scenes.
+        squares: sum of squared deviations from the type's mean, per type.
+    """
+
+    sums: Float[np.ndarray, "types units"]
+    counts: Float[np.ndarray, "types units"]
+    clustered: bool
+    squares: Float[np.ndarray, " types"]
+
+    @classmethod
+    def of(cls, values: Sequence[float], scenes: Sequence[str], kinds: Sequence[str]) -> Units:
+        """Sorted by name, so that the order of the values does not matter to scenes."""
+        value = np.asarray(values, dtype=np.float64)
+        row: Int[np.ndarray, " n"] = np.unique(np.asarray(kinds), return_inverse=True)[1]
+        scene: Int[np.ndarray, " n"] = np.unique(np.asarray(scenes), return_inverse=True)[1]
+        clustered = int(scene.max()) + 1 >= MIN_SCENES
+        unit = scene if clustered else np.arange(len(value))
+        shape = (int(row.max()) + 1, int(unit.max()) + 1)
+        sums, counts = np.zeros(shape), np.zeros(shape)
+        np.add.at(sums, (row, unit), value)
+        np.add.at(counts, (row, unit), 1.0)
+        deviation = value - (sums.sum(axis=1) / counts.sum(axis=1))[row]
+        return cls(sums, counts, clustered, np.bincount(row, weights=deviation**2, minlength=shape[0]))
+
+    @property
+    def means(self) -> Float[np.ndarray, " types"]:
+        """Mean of every type."""
+        return self.sums.sum(axis=1) / self.counts.sum(axis=1)
+
+    def influence(self) -> Float[np.ndarray, " units"]:
+        """What every unit adds to the mean of means' deviation from its expectation; they sum to zero."""
+        deviations = self.sums - self.means[:, None] * self.counts
+        return (deviations / self.counts.sum(axis=1, keepdims=True)).mean(axis=0)
+
+    def stderr(self) -> float | None:
+        """Standard error of the mean of means; None where a type has one value only and nothing clusters."""
+        types, units = self.sums.shape
+        if self.clustered:
+            return math.sqrt(float((self.influence() ** 2).sum()) * units / (units - 1))
+        counts = self.counts.sum(axis=1)
+        if (counts < 2).any():
+            return None
+        return math.sqrt(float((self.squares / (counts - 1) / counts).sum())) / types
+
+
+def _cell(units: Units) -> Cell:
+    mean, stderr = float(units.means.mean()), units.stderr()
+    low, high = _interval(units, mean, stderr)
+    return Cell(mean, stderr, int(units.counts.sum()), low, high)
+
+
+def _interval(units: Units, mean: float, stderr: float | None) -> tuple[float | None, float | None]:
+    number = units.sums.shape[1]
+    if number < 2:
+        return None, None
+    if float(units.squares.sum()) < 1e-18:
+        return _interval_of_equals(mean, number)
+    if number > MOST_UNITS:
+        half = _NORMAL_QUANTILE * (stderr or 0.0)
+        return mean - half, mean + half
+    drawn = _draws(number)
+    with np.errstate(invalid="ignore"):
+        means = (drawn @ units.sums.T) / (drawn @ units.counts.T)
+    # a rare type may be missing from a draw: its mean is then over the others
+    low, high = np.quantile(np.nanmean(means, axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def _interval_of_equals(mean: float, number: int) -> tuple[float | None, float | None]:
+    """All right or all wrong: draws cannot differ, Wilson's score interval still can tell how few they were."""
+    if mean not in (0.0, 1.0):
+        return None, None
+    found = binomtest(round(mean * number), number).proportion_ci(CONFIDENCE, method="wilson")
+    return float(found.low), float(found.high)
+
+
+@lru_cache(maxsize=32)
+def _draws(units: int) -> Float[np.ndarray, "resamples units"]:
+    """How often each unit is drawn in each resample.
+
+    Shared by all cells of as many units, so that runs are compared on equal draws and a report of hundreds of cells
+    takes a second; ``scipy.stats.bootstrap``, which the tests compare with, would draw anew for each.
+    """
+    picked = generator(0, "bootstrap", str(units)).integers(0, units, size=(RESAMPLES, units))
+    picked += np.arange(RESAMPLES)[:, None] * units
+    return np.bincount(picked.ravel(), minlength=RESAMPLES * units).reshape(RESAMPLES, units).astype(np.float64)
 
 
 def paired_difference(before: Sequence[ScoredAnswer], after: Sequence[ScoredAnswer]) -> Cell | None:
@@ -70,3 +182,11 @@ def paired_difference(before: Sequence[ScoredAnswer], after: Sequence[ScoredAnsw
     earlier = {answer.id: answer.score for answer in before}
     both = [answer for answer in after if answer.id in earlier]
     return mean_of([answer.score - earlier[answer.id] for answer in both], [answer.scene_name for answer in both])
+
+
+def by_type(answers: Sequence[ScoredAnswer]) -> dict[str, list[ScoredAnswer]]:
+    """The answers of every question type."""
+    groups: dict[str, list[ScoredAnswer]] = defaultdict(list)
+    for answer in answers:
+        groups[answer.question_type].append(answer)
+    return dict(groups)

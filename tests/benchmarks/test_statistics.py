@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import bootstrap
 
 from benchmarks.spatialmosaic.results import ScoredAnswer, score_answer
 from benchmarks.spatialmosaic.statistics import mean_of, mean_over_types, mean_score, paired_difference
@@ -77,3 +78,76 @@ def test_equal_gains_have_no_error() -> None:
     before = [answer(index, 0.2 * index) for index in range(3)]
     cell = paired_difference(before, [replace(item, score=item.score + 0.1) for item in before])
     assert cell is not None and cell.mean == pytest.approx(0.1) and cell.stderr == pytest.approx(0.0)
+
+
+def scene_values(seed: int, scenes: int = 40) -> tuple[list[float], list[str]]:
+    rng = np.random.default_rng(seed)
+    values, names = [], []
+    for scene in range(scenes):
+        ease = rng.uniform(0.1, 0.9)
+        for _ in range(int(rng.integers(2, 9))):
+            values.append(float(rng.uniform() < ease))
+            names.append(f"scene {scene}")
+    return values, names
+
+
+def test_the_interval_is_that_of_scipy_over_scenes() -> None:
+    values, names = scene_values(0)
+    cell = mean_of(values, names)
+    unit = np.unique(names, return_inverse=True)[1]
+    sums, counts = np.bincount(unit, weights=values), np.bincount(unit)
+    found = bootstrap(
+        (sums, counts),
+        lambda s, c, axis: s.sum(axis) / c.sum(axis),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        rng=np.random.default_rng(5),
+    ).confidence_interval
+    assert cell is not None and cell.low is not None and cell.high is not None
+    assert cell.low == pytest.approx(found.low, abs=0.012)
+    assert cell.high == pytest.approx(found.high, abs=0.012)
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    covered = 0
+    for seed in range(150):
+        cell = mean_of(*scene_values(seed))
+        assert cell is not None and cell.low is not None and cell.high is not None
+        covered += cell.low <= 0.5 <= cell.high
+    assert 0.88 <= covered / 150 <= 0.99
+
+
+def test_scenes_make_the_interval_wider_than_questions_would() -> None:
+    values = [float(scene % 2) for scene in range(20) for _ in range(4)]
+    clustered = mean_of(values, [f"scene {scene}" for scene in range(20) for _ in range(4)])
+    alone = mean_of(values, [f"scene {index}" for index in range(80)])
+    assert clustered is not None and alone is not None
+    assert (clustered.high or 0) - (clustered.low or 0) > 1.7 * ((alone.high or 0) - (alone.low or 0))
+
+
+def test_all_right_still_has_an_interval() -> None:
+    cell = mean_of([1.0] * 12, [f"scene {index}" for index in range(12)])
+    assert cell is not None and cell.mean == 1.0
+    assert cell.low == pytest.approx(0.7575, abs=1e-3) and cell.high == pytest.approx(1.0)  # Wilson's 12 of 12
+
+
+def test_intervals_do_not_hang_on_the_order_of_the_answers() -> None:
+    values, names = scene_values(3)
+    assert mean_of(values, names) == mean_of(values[::-1], names[::-1])
+
+
+def test_very_many_questions_get_the_normal_interval() -> None:
+    values = [float(index % 4 == 0) for index in range(6000)]
+    cell = mean_of(values, ["one scene"] * 6000)
+    assert cell is not None and cell.stderr is not None and cell.low is not None
+    assert cell.low == pytest.approx(0.25 - 1.96 * cell.stderr, abs=1e-4)
+
+
+def test_the_error_of_types_that_share_scenes_counts_what_they_share() -> None:
+    # the second type repeats the first: together they are no surer than one
+    one = [answer(index, float(index % 2), scene=f"scene {index}") for index in range(20)]
+    two = [answer(index, float(index % 2), "obj_size_occ_na", scene=f"scene {index}") for index in range(20)]
+    both, alone = mean_over_types(one + two), mean_over_types(one)
+    assert both is not None and alone is not None
+    assert both.stderr == pytest.approx(alone.stderr)
