@@ -168,7 +168,7 @@ PRESETS: dict[str, GridScale] = {
     ),
     "shapenet-points": GridScale(0.020834, 8, "points", **_SHAPENET, round_to_half=True),
     "shapenet-points-retrieval": GridScale(0.020834, 8, "points", **_SHAPENET_RETRIEVAL, round_to_half=True),
-    # our synthetic rooms, and captures in metres: the lattice of 3dfront, constants of 810 windows of 200 synthetic rooms
+    # our synthetic rooms, on the lattice of 3dfront: constants measured on 810 windows of 200 rooms
     "rooms": GridScale(0.054167, 8, "distance", 0.5813, 0.4268, **_ROOMS),
     "rooms-points": GridScale(0.054167, 8, "points", **_ROOMS),
 }
