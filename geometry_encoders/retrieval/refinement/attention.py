@@ -101,14 +101,17 @@ class PatchAttention(nn.Module):
 
     def embed_inputs(self, patches: Patches) -> Float[Tensor, "patches embedding"]:
         """What candidates are compared with."""
-        return self._normalise(self.input_encoder(patches.flatten(1)))
+        return self._embed(self.input_encoder, patches.flatten(1))
 
     def embed_candidates(self, patches: Float[Tensor, "*n channels e e e"]) -> Float[Tensor, "*n embedding"]:
         """What is compared of candidates, or of any patches of target features."""
-        return self._normalise(self.candidate_encoder(patches.flatten(-4)))
+        return self._embed(self.candidate_encoder, patches.flatten(-4))
 
-    def _normalise(self, embeddings: Tensor) -> Tensor:
-        return F.normalize(embeddings, dim=-1) if self.settings.normalise else embeddings
+    def _embed(self, encoder: nn.Module, patches: Float[Tensor, "*n features"]) -> Float[Tensor, "*n embedding"]:
+        # the sharp softmax needs scores to 1e-4, which lower precisions do not have
+        with torch.autocast(patches.device.type, enabled=False):
+            embeddings = encoder(patches.float())
+            return F.normalize(embeddings, dim=-1) if self.settings.normalise else embeddings
 
     def forward(
         self,
@@ -125,7 +128,7 @@ class PatchAttention(nn.Module):
             generator: source of the random picks of ``selection="gumbel"``.
             noise: Gumbel noise (patches, k) to be used instead of fresh one.
         """
-        scores = torch.einsum("pc,pkc->pk", self.embed_inputs(patches), self.embed_candidates(candidates))
+        scores = self.score(patches, candidates)
         weights = self.weigh(scores, generator, noise)
         if self.value_mapping is not None:
             candidates = self.value_mapping(candidates.flatten(0, 1)).view_as(candidates)
@@ -136,6 +139,12 @@ class PatchAttention(nn.Module):
         share = beta[:, None, None, None, None]
         kept = (1 - share) * patches if self.settings.blend else patches
         return Fused(kept + share * chosen, scores, weights, beta)
+
+    def score(self, patches: Patches, candidates: Candidates) -> Float[Tensor, "patches k"]:
+        """How well each candidate fits its patch of the input."""
+        inputs, answers = self.embed_inputs(patches), self.embed_candidates(candidates)
+        with torch.autocast(inputs.device.type, enabled=False):
+            return torch.einsum("pc,pkc->pk", inputs, answers)
 
     def weigh(
         self, scores: Float[Tensor, "patches k"], generator: torch.Generator | None = None, noise: Tensor | None = None

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from geometry_encoders.retrieval.contrastive import ntxent
+from geometry_encoders.retrieval.contrastive import nt_xent
 from geometry_encoders.retrieval.refinement.modeling import RetrievalFuseModel
 from geometry_encoders.retrieval.refinement.normals import distance_normals, normal_disagreement
 from geometry_encoders.retrieval.scale import GridScale
@@ -71,7 +71,9 @@ class TrueShape:
                 has no unit and the other has; else distances with the truncation.
         """
         distance = scale.denormalise_target(normalised)
-        threshold = scale.truncation if faithful else scale.truncation * (1 - 1e-4)
+        threshold = (
+            scale.truncation if faithful else scale.truncation * (1 - 1e-3)
+        )  # distances stored in half precision
         empty = (normalised if faithful else distance) >= threshold
         weights = torch.where(empty, 1.0, weight_occupied)
         normals = distance_normals(distance, scale.truncation)
@@ -88,7 +90,12 @@ class ShapeLoss:
 
 
 def shape_loss(predicted: Windows, true: TrueShape, scale: GridScale, settings: LossSettings) -> ShapeLoss:
-    """How far a shape predicted in network space is from the true one."""
+    """How far a shape predicted in network space is from the true one; always in float32."""
+    with torch.autocast(predicted.device.type, enabled=False):
+        return _shape_loss(predicted.float(), true, scale, settings)
+
+
+def _shape_loss(predicted: Windows, true: TrueShape, scale: GridScale, settings: LossSettings) -> ShapeLoss:
     predicted_distance = scale.from_network(predicted)
     settled = true.empty & (predicted_distance >= scale.truncation)  # empty space found to be empty
     distance = (true.weights * ~settled * (predicted - true.network).abs()).mean()
@@ -117,7 +124,7 @@ def attention_loss(
         if count == 0 or used + count > ATTENTION_PATCHES:
             continue
         used += count
-        total = total + ntxent(inputs_here[counted_here], targets_here[counted_here], ATTENTION_TEMPERATURE)
+        total = total + nt_xent(inputs_here[counted_here], targets_here[counted_here], ATTENTION_TEMPERATURE)
     return total
 
 

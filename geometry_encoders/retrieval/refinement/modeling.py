@@ -155,7 +155,7 @@ class RetrievalFuseModel(PreTrainedModel):
         if self.config.fusion != "none" and retrieved is not None and retrieved.shape[1] > 0:
             candidates = self.encode_windows(retrieved.flatten(0, 1))
         fused = self.fuse(features, candidates, generator, noise)
-        network = self.decode(fused.features)
+        network = self.decode(fused.features).float()
         return RefinementOutput(
             distance=self.scale.from_network(network),
             network=network,
