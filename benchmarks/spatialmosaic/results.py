@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks.spatialmosaic.repair import score_repaired
 from benchmarks.spatialmosaic.scoring import aggregate, is_parsed, score_prediction
 from qa_generation.errors import InputError
 from qa_generation.whole_files import whole_file
@@ -18,6 +19,7 @@ RUN_FACTS = "run.json"
 UNKNOWN = "unknown"
 
 Role = Literal["model", "baseline", "expected"]
+_ROLES: dict[str, Role] = {"model": "model", "baseline": "baseline", "expected": "expected"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,17 +111,16 @@ class Run:
         if not answers:
             raise InputError(f"{file}: no answers, expected at least one line")
         about = _read_facts(file.with_name(RUN_FACTS))
-        role = about.get("role") if about.get("role") in ("model", "baseline", "expected") else "model"
-        return cls(
-            name=name or file.resolve().parent.name, answers=tuple(answers), role=role, facts=about.get("facts") or {}
-        )
+        role = _ROLES.get(about.get("role", ""), "model")
+        name = name or file.resolve().parent.name
+        return cls(name=name, answers=tuple(answers), role=role, facts=about.get("facts") or {})
 
 
 def score_answer(record: Mapping[str, Any], prediction: str, response: str | None = None) -> ScoredAnswer:
     """The scored answer to one record; numeric targets <= 0 are scored by equality (the safe mode)."""
     metric, score = score_prediction(record, prediction, mode="safe")
-    parsed = is_parsed(record, prediction)
-    return _answer(record, prediction, response, metric, (score, score), (parsed, parsed))
+    repaired, readable = score_repaired(record, prediction)
+    return _answer(record, prediction, response, metric, (score, repaired), (is_parsed(record, prediction), readable))
 
 
 def expected_answer(record: Mapping[str, Any], metric: str, score: float) -> ScoredAnswer:

@@ -28,7 +28,8 @@ RELATIVE_TOLERANCES = 1.0 - np.linspace(0.5, 0.95, 10)
 # the ten radii in box diagonals, with the float64 dust of the published ``arange``
 DIAGONAL_TOLERANCES = np.arange(0.5, 1.4 + 0.05, 0.1)
 
-_NUMBER = r"(-?\d++(?:\.\d++)?+)"
+# a number is not looked for inside a longer one: the result is the same, the time linear
+_NUMBER = r"((?:-|(?<!\d))\d++(?:\.\d++)?+)"
 _POINT_PATTERNS = (
     re.compile(rf"\(\s*{_NUMBER}\s*,\s*{_NUMBER}\s*\)"),
     re.compile(rf"{_NUMBER}\s*,\s*{_NUMBER}"),
