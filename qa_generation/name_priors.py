@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,8 +29,9 @@ MAX_COUNT_SHARE = 0.3
 LEAST_DOUBT = 0.1
 # the strengths count as much as this many scenes that show the pair
 TRUST_IN_STRENGTH = 2.0
-# wrong options of attribute questions have names of about the strength of the true one, in logits
-SIMILAR_STRENGTH = 1.2
+# wrong options of attribute questions have names of about the strength of the true one, in logits; what difference is
+# left is made up for by how often the question is asked
+SIMILAR_STRENGTH = 2.0
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,14 @@ class NamePriors:
         chance = self.positive(axis, categories)
         open_question = np.minimum(chance, 1.0 - chance) >= LEAST_DOUBT
         return np.stack([coins * (1.0 - chance) < chance, coins * chance < 1.0 - chance]) & open_question
+
+    def fair_choice(self, axis: str, sign: int, categories: Sequence[str]) -> float:
+        """With what probability to ask which of these is on the side ``sign`` of something, the first being the truth.
+
+        Each of them is the truth with odds exp(sign * strength); dividing by that makes all equally likely.
+        """
+        promise = sign * self.strength(axis, tuple(categories))
+        return float(np.exp(promise.min() - promise[0]))
 
     def fair_counts(
         self, question_type: str, categories: tuple[str, ...], coins: Float[np.ndarray, "categories counts"]

@@ -2,7 +2,8 @@
 
 Exactly one option is true: the hidden target. Of every wrong category all instances with a pixel in the set are decided
 the other way. Some wrong options are hidden in the query frame as well, so that "the one not shown" is no giveaway, and
-categories that were often the truth are preferred as wrong options, so that a name alone says little.
+categories that were often the truth are preferred as wrong options, so that a name alone says little. Where names have
+habits (`name_priors`), the expected name among the four is asked less often, so that each is the truth as often.
 """
 
 from __future__ import annotations
@@ -58,10 +59,10 @@ def write(candidate: Candidate, context: SceneContext, rng: np.random.Generator,
     pool = opposite_categories(context, facts, sign, candidate.answer)[:, candidate.reference]
     pool &= ~context.category_kin[candidate.category]
     similar = pool & context.similar(axis)[candidate.category]
-    # names that promise the same as the true one, where there are enough
+    # names that promise about the same as the true one, where there are enough
     pool = similar if similar.sum() >= WRONG else pool
     wrong = _choose_wrong(np.flatnonzero(pool), facts, candidate.query, context, rng, axis)
-    if wrong is None:
+    if wrong is None or not context.fair_choice(axis, candidate.answer, candidate.category, wrong):
         return None
     names = [context.categories[c] for c in wrong]
     target, reference = context.labels[candidate.target], context.labels[candidate.reference]

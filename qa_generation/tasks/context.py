@@ -220,6 +220,13 @@ class SceneContext:
         side = (sign > 0).astype(np.int64)
         return self.fair_pairs[AXES.index(axis), side, self.category_of[target], self.category_of[reference]]
 
+    def fair_choice(self, axis: str, sign: int, truth: int, wrong: Sequence[int]) -> bool:
+        """Whether to ask which of these categories is on that side, given the true one; a coin per scene and names."""
+        if self.names is None:
+            return True
+        coin = np.random.default_rng([self.coin_seed, 100 + AXES.index(axis), sign + 1, truth, *sorted(wrong)]).random()
+        return coin < self.names.fair_choice(axis, sign, [self.categories[c] for c in (truth, *wrong)])
+
     def fair_counts(self, question_type: str) -> Bool[np.ndarray, "categories counts"]:
         """Which (category, count) may be asked in this type."""
         shape = (len(self.categories), self.config.max_count + 1)

@@ -56,6 +56,22 @@ def test_the_frequent_answer_is_thinned_to_the_rare_one():
     assert names.fair_pairs("ab", ("lamp", "rug"), np.full((2, 2), 0.99))[0, 0, 1], "the rare answer is always kept"
 
 
+def test_each_of_four_names_is_the_true_one_as_often():
+    strengths = {"a": 0.0, "b": 0.7, "c": -0.4, "d": 1.1}
+    names = NamePriors({"ab": strengths}, {}, {})
+    rng = np.random.default_rng(0)
+    promise = np.exp([strengths[name] for name in strengths])
+    kept: Counter[str] = Counter()
+    for truth in rng.choice(list(strengths), p=promise / promise.sum(), size=8000):
+        others = [name for name in strengths if name != truth]
+        kept[truth] += rng.random() < names.fair_choice("ab", 1, [truth, *others])
+    share = np.array([kept[name] for name in strengths]) / kept.total()
+    np.testing.assert_allclose(share, 0.25, atol=0.03)
+    # asked for the other side, the names promise the opposite
+    assert names.fair_choice("ab", -1, ["c", "a", "b", "d"]) == pytest.approx(np.exp(-1.1 - 0.4))
+    assert names.fair_choice("ab", -1, ["d", "a", "b", "c"]) == 1.0
+
+
 def test_names_never_met_together_are_judged_by_their_strengths():
     chain = [Survey({"ab|clock|table": 1000, "ab|rug|table": 0, "lr|clock|table": 500}, {})] * 30
     names = _learn(chain)
