@@ -48,9 +48,12 @@ _NUMBER = re.compile(
     rf"(?<![\w.,/])(?P<sign>[-+]?)(?:(?:(?P<whole>\d++)\s++)?(?P<top>\d++)\s*/\s*(?P<bottom>\d++)|(?P<plain>{_PLAIN}))"
     rf"(?![/\d]){_UNIT_AFTER}"
 )
-_WORD = "|".join([*_WORDS, "hundred", "thousand", "dozen", *_PARTS])
+_ONES, _BELOW_20, _BY_TEN = ("|".join(words) for words in (_SMALL[1:10], _SMALL[::-1], _TENS))
+_BASE = rf"(?:(?:{_BY_TEN})(?:[\s-]+(?:{_ONES}))?|{_BELOW_20})"
+_MANY = rf"(?:an?\s+|{_BASE}\s+)?(?:hundred|thousand|dozen)(?:(?:\s+and)?\s+{_BASE})?"
+_PART = r"(?:(?:an?|one)[\s-]+(?:half|quarter|third)|half)"
 _WORDED = re.compile(
-    rf"\b(?P<words>(?:an?\s+)?(?:{_WORD})(?:(?:\s+|-|\s+and\s+(?:an?\s+)?)(?:{_WORD}))*+)\b(?:\s+an?\b)?{_UNIT_AFTER}"
+    rf"\b(?P<words>{_PART}|(?:{_MANY}|{_BASE})(?:\s+and\s+{_PART})?)\b(?:\s+an?\b)?{_UNIT_AFTER}"
     rf"|\b(?P<article>an?)\s+(?P<bare>{_UNIT})\b"
 )
 _FRAMES = re.compile(
@@ -185,7 +188,9 @@ def _in_words(text: str) -> Iterator[Quantity]:
 
 
 def _worded_value(words: list[str]) -> float:
-    """``two hundred and five`` -> 205, ``one and a half`` -> 1.5, ``three quarters`` is no number word here."""
+    """``two hundred and five`` -> 205, ``one and a half`` -> 1.5, ``one third`` -> 1/3."""
+    if words[0] == "one" and words[-1] in _PARTS and len(words) == 2:
+        return float(_PARTS[words[-1]])
     total = Fraction(0)
     for word in words:
         if word in _PARTS:
