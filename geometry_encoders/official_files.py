@@ -7,6 +7,7 @@ import ast
 import math
 import pickle
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,12 @@ from geometry_encoders.errors import InputError
 MAX_CALL_LENGTH = 10_000
 
 
-def read_pickled_checkpoint(path: Path) -> dict[str, Any]:
+def read_pickled_checkpoint(path: Path, stand_ins: Mapping[str, type] | None = None) -> dict[str, Any]:
     """The dictionary in a ``.pth`` file; besides tensors and plain values only ``argparse.Namespace`` is unpickled.
+
+    Args:
+        stand_ins: full names of further classes that the file may mention, and our own classes that take their place,
+            so that nothing of the other program is imported or run.
 
     Raises:
         InputError: no such file, not a checkpoint, truncated, or holding any other kind of object (which is not run).
@@ -26,7 +31,8 @@ def read_pickled_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected a checkpoint")
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        known: list[Any] = [(own, name) for name, own in (stand_ins or {}).items()]
+        with torch.serialization.safe_globals([argparse.Namespace, *known]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))

@@ -36,15 +36,19 @@ def phases_of(model: RetrievalFuseModel) -> tuple[Phase, ...]:
     return PHASES if model.config.fusion == "attention" else ("unet", "retrieval", "full")
 
 
-def trained_parts(model: RetrievalFuseModel, phase: Phase) -> list[nn.Module]:
-    """The parts whose weights change in that phase."""
+def trained_parameters(model: RetrievalFuseModel, phase: Phase) -> list[nn.Parameter]:
+    """The weights that change in that phase: those of its parts that its loss reaches."""
+    parts: list[nn.Module] = [model]
     if phase == "unet":
-        return [model.input_unet, model.decoder]
-    if phase == "retrieval":
-        return [model.retrieval_unet]
-    if phase == "attention":
-        return [model.attention]
-    return [model]
+        parts = [model.input_unet, model.decoder]
+    elif phase == "retrieval":
+        parts = [model.retrieval_unet]
+    elif phase == "attention":
+        parts = [model.attention.patch.input_encoder, model.attention.patch.candidate_encoder]
+    unread: set[int] = set()
+    if model.config.fusion == "attention" and model.config.attention_settings.beta != "sigmoid":
+        unread = {id(model.attention.patch.beta_scale), id(model.attention.patch.beta_shift)}
+    return [weight for part in parts for weight in part.parameters() if id(weight) not in unread]
 
 
 def phase_loss(
