@@ -68,12 +68,18 @@ class Comparison:
         if self.difference.low is not None and self.difference.high is not None:
             low, high = sorted((sign * self.difference.low, sign * self.difference.high))
             found += f" [{100 * low:+.1f}, {100 * high:+.1f}]"
-        found += f", {p_text(self.p_value)}, {self.difference.n} questions of {self.scenes} scenes."
+        found += (
+            f", {p_text(self.p_value)}, {_counted(self.difference.n, 'question')} of {_counted(self.scenes, 'scene')}."
+        )
         if self.is_clear:
             return f"{first} is better than {second}: {found}"
         if self.detectable:
             found += f" Differences below about {100 * self.detectable:.1f} points are hard to see here."
         return f"{first} and {second} cannot be told apart: {found}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def p_text(p_value: float) -> str:

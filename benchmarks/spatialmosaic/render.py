@@ -1,42 +1,55 @@
-"""A report as tables for the terminal, as Markdown and as one self-contained HTML page."""
+"""A report as tables for the terminal and as Markdown; the HTML page is in `pages`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
 import rich.table
-from jinja2 import Environment, FileSystemLoader
 from rich.console import Console
+from rich.markup import escape
 
-from benchmarks.spatialmosaic.report import Report, Table
-from benchmarks.spatialmosaic.statistics import MIN_SCENES, Cell
+from benchmarks.spatialmosaic.pages.report_page import to_html
+from benchmarks.spatialmosaic.report import SUMMARIES, Report, Row, Table
+from benchmarks.spatialmosaic.texts import NOTE, cell_text, flat_facts
 
-NOTE = (
-    "Scores in percent ± one standard error: clustered by scene from "
-    f"{MIN_SCENES} scenes on, else that of independent questions. Overall and families are means of their question "
-    "types; levels, numbers of views and gains are means over questions."
-)
-
-
-def cell_text(cell: Cell | None) -> str:
-    """``41.2 ± 1.5`` in percent; a dash where there is nothing."""
-    if cell is None:
-        return "–"
-    return f"{100 * cell.mean:.1f}" + ("" if cell.stderr is None else f" ± {100 * cell.stderr:.1f}")
+__all__ = ["NOTE", "cell_text", "print_report", "to_html", "to_markdown"]
 
 
 def print_report(report: Report, console: Console | None = None) -> None:
-    """Prints every table to the terminal."""
+    """Prints runs, families and who is better; intervals of families, types and levels are left to the files."""
     console = console or Console()
-    for table in report.tables:
-        console.print(_rich_table(table))
+    console.print(_runs_table(report))
+    for table in report.of_kind("families"):
+        rows = [row for row in table.rows if not row.indent and row.label not in SUMMARIES]
+        console.print(_rich_table(table, rows))
+    if report.comparisons:
+        console.print(f"Gain of {escape(report.subject.name)}", style="bold")
+    for comparison in report.comparisons:
+        console.print(comparison.sentence(), markup=False, highlight=False, soft_wrap=True)
     console.print(NOTE, style="dim")
 
 
-def to_markdown(report: Report, facts: Mapping[str, object] | None = None) -> str:
+def _runs_table(report: Report) -> rich.table.Table:
+    """One line per run: the summary rows of the families table, and how many of its answers could not be read."""
+    (families,) = report.of_kind("families")
+    summaries = [row for row in families.rows if row.label in SUMMARIES]
+    unread = {row.label: row.cells[-2] for table in report.of_kind("reading") for row in table.rows}
+    view = rich.table.Table(title=f"{summaries[0].n} questions", title_justify="left", title_style="bold")
+    view.add_column("", overflow="fold")
+    for head in (*(row.label for row in summaries), "unreadable"):
+        view.add_column(head, justify="right")
+    for place, name in enumerate(families.columns):
+        cells = [cell_text(row.cells[place]) for row in summaries]
+        view.add_row(escape(name), *cells, cell_text(unread.get(name)))
+    return view
+
+
+def to_markdown(report: Report, facts: Mapping[str, Any] | None = None) -> str:
     """All tables as Markdown, under a list of facts about the run."""
-    parts = ["# SpatialMosaic-Bench", "\n".join(f"- {name}: {value}" for name, value in (facts or {}).items())]
+    parts = ["# SpatialMosaic-Bench", "\n".join(f"- {name}: {value}" for name, value in flat_facts(facts or {}))]
+    if report.comparisons:
+        parts.append("\n".join(["## Findings", "", *(f"- {found.sentence()}" for found in report.comparisons)]))
     for table in report.tables:
         head = ["", "n", *table.columns]
         lines = [f"## {table.title}", "", _markdown_line(head), _markdown_line(["---", *["---:"] * (len(head) - 1)])]
@@ -47,21 +60,15 @@ def to_markdown(report: Report, facts: Mapping[str, object] | None = None) -> st
     return "\n\n".join(part for part in [*parts, NOTE] if part) + "\n"
 
 
-def to_html(report: Report, facts: Mapping[str, object] | None = None) -> str:
-    """One HTML page without outside resources: every table, with a bar behind each score."""
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
-    template = environment.get_template("report.html.jinja")
-    return template.render(tables=report.tables, facts=facts or {}, note=NOTE, text=cell_text)
-
-
-def _rich_table(table: Table) -> rich.table.Table:
-    view = rich.table.Table(title=table.title, title_justify="left", title_style="bold")
-    view.add_column("", no_wrap=True)
+def _rich_table(table: Table, rows: list[Row]) -> rich.table.Table:
+    view = rich.table.Table(title=escape(table.title), title_justify="left", title_style="bold")
+    view.add_column("", overflow="fold")
     view.add_column("n", justify="right")
     for name in table.columns:
-        view.add_column(name, justify="right")
-    for row in table.rows:
-        view.add_row("  " * row.indent + row.label, str(row.n), *map(cell_text, row.cells))
+        view.add_column(escape(name), justify="right", overflow="fold")
+    for row in rows:
+        means = ["–" if cell is None else f"{100 * cell.mean:.1f}" for cell in row.cells]
+        view.add_row("  " * row.indent + row.label, str(row.n), *means)
     return view
 
 

@@ -1,19 +1,35 @@
-"""Tables that put runs side by side: families and types, occlusion, overlap, number of views, unreadable answers."""
+"""Tables that put runs side by side: families and types, levels, strict and lenient reading, who is better."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
+from benchmarks.spatialmosaic.facets import groupings
+from benchmarks.spatialmosaic.paired import Comparison, compare_pair
 from benchmarks.spatialmosaic.results import Run, ScoredAnswer
-from benchmarks.spatialmosaic.statistics import Cell, mean_of, mean_over_types, mean_score, paired_difference
+from benchmarks.spatialmosaic.scoring import ACCURACY, metric_of
+from benchmarks.spatialmosaic.statistics import (
+    Cell,
+    Measure,
+    mean_of,
+    mean_over_types,
+    mean_score,
+    paired_difference,
+    repaired,
+    strict,
+)
 from qa_generation.errors import InputError
 from qa_generation.prompts import ALL_FAMILIES
 
+FORMAT = 2
 OVERALL = "Overall (mean of types)"
-_LEVELS = ("low", "medium", "high", "extreme", "unknown")
-_Measure = Callable[[Sequence[ScoredAnswer]], Cell | None]
+CHOICES, OTHERS = "Choices (mean of types)", "Numbers and points (mean of types)"
+SUMMARIES = (OVERALL, CHOICES, OTHERS)
+
+Kind = Literal["families", "level", "lenient", "reading", "unread", "gain"]
+_Average = Callable[[Sequence[ScoredAnswer]], Cell | None]
 
 
 @dataclass(frozen=True)
@@ -34,6 +50,8 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     is_score: bool = True
+    kind: Kind = "families"
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,13 +60,31 @@ class Report:
 
     tables: tuple[Table, ...]
     runs: tuple[Run, ...]
+    comparisons: tuple[Comparison, ...] = ()
+
+    @property
+    def subject(self) -> Run:
+        """The run that the report is about: the last model, or the last run where there is none."""
+        return ([run for run in self.runs if run.role == "model"] or list(self.runs))[-1]
+
+    def of_kind(self, *kinds: Kind) -> list[Table]:
+        """The tables of some kinds, in order."""
+        return [table for table in self.tables if table.kind in kinds]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data: the published aggregation of every run and all tables."""
         return {
-            "runs": {run.name: {"n": len(run.answers), **run.aggregate()} for run in self.runs if run.answers},
+            "format": FORMAT,
+            "runs": {run.name: _summary(run) for run in self.runs},
             "tables": [asdict(table) for table in self.tables],
+            "comparisons": [asdict(found) | {"sentence": found.sentence()} for found in self.comparisons],
         }
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    lenient = None if run.role == "expected" else run.aggregate_repaired()
+    facts = dict(run.facts)
+    return {"n": len(run.answers), "role": run.role, **run.aggregate(), "repaired": lenient, "facts": facts}
 
 
 def compare(runs: Sequence[Run]) -> Report:
@@ -56,31 +92,39 @@ def compare(runs: Sequence[Run]) -> Report:
 
     Families are the mean of their types, the overall is the mean of all types (as published); levels and numbers of
     views are means over the questions. Only questions that every run answered are counted. Expected scores (chance)
-    carry no standard error. The last model is also compared question by question with every other run.
+    carry no error. The last model is also compared question by question with every other run.
 
     Raises:
         InputError: without a run that has answers, with two of the same name, or without a common question.
     """
-    runs = _on_common_questions([run for run in runs if run.answers])
+    runs = on_common_questions([run for run in runs if run.answers])
     names = tuple(run.name for run in runs)
     if not runs:
         raise InputError("there is no run with answers to report")
     if len(set(names)) < len(names):
         raise InputError(f"runs are called {', '.join(names)}, expected a different name for each")
-    tables = [
-        Table("Score by question family and type", names, tuple(_family_rows(runs))),
-        Table("Score by occlusion, overlap and number of views", names, tuple(_level_rows(runs))),
-    ]
+    tables = [Table("Score by question family and type", names, tuple(_family_rows(runs, strict)))]
+    tables += _level_tables(runs)
+    asked = tuple(run for run in runs if run.role != "expected")
     models = tuple(run for run in runs if run.role == "model")
+    if asked:
+        lenient = tuple(_family_rows(asked, repaired))
+        columns = tuple(run.name for run in asked)
+        tables.append(Table("Score after a lenient reading of the answers", columns, lenient, kind="lenient"))
     if models:
-        tables.append(_failure_table(models))
-        others = tuple(run for run in runs if run.role != "expected" and run is not models[-1])
-        if others:
-            tables.append(_gain_table(models[-1], others))
-    return Report(tuple(tables), runs)
+        tables += [_reading_table(models), _unread_table(models)]
+    others = tuple(run for run in asked if run is not models[-1]) if models else ()
+    if others:
+        tables.append(_gain_table(models[-1], others))
+    return Report(tuple(tables), runs, tuple(compare_pair(models[-1], run) for run in others))
 
 
-def _on_common_questions(runs: Sequence[Run]) -> tuple[Run, ...]:
+def on_common_questions(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """The runs with only the questions that all of them answered; expected scores need not cover them all.
+
+    Raises:
+        InputError: when there is no such question.
+    """
     asked = [{answer.id for answer in run.answers} for run in runs if run.role != "expected"]
     if not asked:
         return tuple(runs)
@@ -91,70 +135,101 @@ def _on_common_questions(runs: Sequence[Run]) -> tuple[Run, ...]:
     return tuple(run for run in kept if run.answers)
 
 
-def _family_rows(runs: Sequence[Run]) -> Iterator[Row]:
+def _family_rows(runs: Sequence[Run], measure: Measure) -> Iterator[Row]:
     present = {answer.question_type for run in runs for answer in run.answers}
-    yield _row(OVERALL, runs, present, mean_over_types)
-    for family, kinds in ALL_FAMILIES.items():
-        here = [kind for kind in kinds if kind in present]
-        if here:
-            yield _row(family, runs, set(here), mean_over_types)
-        if here and len(kinds) > 1:
-            for kind in here:
-                yield replace(_row(kind, runs, {kind}, mean_score), indent=1)
+
+    def over_types(answers: Sequence[ScoredAnswer]) -> Cell | None:
+        return mean_over_types(answers, measure)
+
+    yield _row(OVERALL, runs, present, over_types)
+    choices = {kind for kind in present if metric_of(kind) == ACCURACY}
+    if choices and choices != present:
+        yield _row(CHOICES, runs, choices, over_types)
+        yield _row(OTHERS, runs, present - choices, over_types)
+    for family, kinds in families_of(present).items():
+        yield _row(family, runs, set(kinds), over_types)
+        if len(ALL_FAMILIES.get(family, kinds)) > 1:
+            for kind in kinds:
+                row = _row(kind, runs, {kind}, lambda answers: mean_score(answers, measure))
+                yield replace(row, indent=1)
 
 
-def _row(label: str, runs: Sequence[Run], kinds: set[str], measure: _Measure) -> Row:
-    return _line(label, runs, [[a for a in run.answers if a.question_type in kinds] for run in runs], measure)
+def families_of(present: set[str]) -> dict[str, tuple[str, ...]]:
+    """The families that have one of the types, with those types; a type of no family is one by itself."""
+    found = {family: tuple(kind for kind in kinds if kind in present) for family, kinds in ALL_FAMILIES.items()}
+    known = {kind for kinds in ALL_FAMILIES.values() for kind in kinds}
+    found |= {kind: (kind,) for kind in sorted(present - known)}
+    return {family: kinds for family, kinds in found.items() if kinds}
 
 
-def _level_rows(runs: Sequence[Run]) -> Iterator[Row]:
-    labels: list[Callable[[ScoredAnswer], str]] = [
-        lambda answer: f"occlusion {answer.occ_level}",
-        lambda answer: f"overlap level {answer.overlap_level}",
-        lambda answer: f"{answer.views} views",
-    ]
-    for label_of in labels:
-        present = {label_of(answer) for run in runs for answer in run.answers}
-        for label in sorted(present, key=_level_order):
-            chosen = [[answer for answer in run.answers if label_of(answer) == label] for run in runs]
-            yield _line(label, runs, chosen, mean_score)
+def _row(label: str, runs: Sequence[Run], kinds: set[str], average: _Average) -> Row:
+    return _line(label, runs, [[a for a in run.answers if a.question_type in kinds] for run in runs], average)
 
 
-def _level_order(label: str) -> tuple[int, str]:
-    level = label.rsplit(" ", 1)[-1]
-    return (_LEVELS.index(level) if level in _LEVELS else len(_LEVELS), label)
+def _level_tables(runs: Sequence[Run]) -> Iterator[Table]:
+    """One table per facet, without runs that cover some of the question types only (chance, beside numbers)."""
+    present = {answer.question_type for run in runs for answer in run.answers}
+    runs = [run for run in runs if {answer.question_type for answer in run.answers} == present]
+    names = tuple(run.name for run in runs)
+    for grouping in groupings(runs) if runs else ():
+        rows = [
+            _line(label, runs, [[a for a in run.answers if a.id in ids] for run in runs], mean_score)
+            for label, ids in grouping.groups.items()
+        ]
+        title = f"Score by {grouping.facet.title}"
+        yield Table(title, names, tuple(rows), kind="level", name=grouping.facet.name)
 
 
-def _line(label: str, runs: Sequence[Run], chosen: Sequence[Sequence[ScoredAnswer]], measure: _Measure) -> Row:
+def _line(label: str, runs: Sequence[Run], chosen: Sequence[Sequence[ScoredAnswer]], average: _Average) -> Row:
     """One row from the chosen answers of each run; a run that lacks some of the question types gets no cell."""
     kinds = {answer.question_type for answers in chosen for answer in answers}
     cells: list[Cell | None] = []
     for run, answers in zip(runs, chosen, strict=True):
-        cell = measure(answers) if {answer.question_type for answer in answers} == kinds else None
-        cells.append(replace(cell, stderr=None) if cell and run.role == "expected" else cell)
+        cell = average(answers) if {answer.question_type for answer in answers} == kinds else None
+        bare = cell and run.role == "expected"
+        cells.append(Cell(cell.mean, None, cell.n) if cell and bare else cell)
     return Row(label, len({answer.id for answers in chosen for answer in answers}), tuple(cells))
 
 
-def _failure_table(models: Sequence[Run]) -> Table:
+def _reading_table(models: Sequence[Run]) -> Table:
+    """Each model read by the published rules and leniently, and how many answers neither could read."""
+    columns = ("published", "lenient", "unreadable, published", "unreadable, lenient")
+    rows = []
+    for run in models:
+        unread = [_share(run.answers, lambda answer: not answer.parsed)]
+        unread.append(_share(run.answers, lambda answer: not answer.parsed_repaired))
+        scores = [mean_over_types(run.answers, strict), mean_over_types(run.answers, repaired)]
+        rows.append(Row(run.name, len(run.answers), (*scores, *unread)))
+    return Table("Published and lenient reading", columns, tuple(rows), is_score=False, kind="reading")
+
+
+def _unread_table(models: Sequence[Run]) -> Table:
     """Shares of answers without the asked form: over all, and in the families that have some."""
     present = {answer.question_type for run in models for answer in run.answers}
     rows = [_row("All questions", models, present, _share_unread)]
-    families = [_row(family, models, set(kinds) & present, _share_unread) for family, kinds in ALL_FAMILIES.items()]
+    families = [_row(family, models, set(kinds), _share_unread) for family, kinds in families_of(present).items()]
     rows += [row for row in families if any(cell and cell.mean > 0 for cell in row.cells)]
-    return Table("Answers that could not be read", tuple(run.name for run in models), tuple(rows), is_score=False)
+    title = "Answers that could not be read"
+    return Table(title, tuple(run.name for run in models), tuple(rows), is_score=False, kind="unread")
 
 
 def _share_unread(answers: Sequence[ScoredAnswer]) -> Cell | None:
-    return mean_of([float(not answer.parsed) for answer in answers], [answer.scene_name for answer in answers])
+    return _share(answers, lambda answer: not answer.parsed)
+
+
+def _share(answers: Sequence[ScoredAnswer], holds: Callable[[ScoredAnswer], bool]) -> Cell | None:
+    return mean_of([float(holds(answer)) for answer in answers], [answer.scene_name for answer in answers])
 
 
 def _gain_table(model: Run, others: Sequence[Run]) -> Table:
-    groups: dict[str, tuple[str, ...] | None] = {"All questions": None, **ALL_FAMILIES}
+    present = {answer.question_type for answer in model.answers}
+    groups: dict[str, tuple[str, ...]] = {"All questions": tuple(present), **families_of(present)}
     rows = []
     for label, kinds in groups.items():
-        mine = [answer for answer in model.answers if kinds is None or answer.question_type in kinds]
+        mine = [answer for answer in model.answers if answer.question_type in kinds]
         cells = tuple(paired_difference(other.answers, mine) for other in others)
         if any(cells):
             rows.append(Row(label, max(cell.n for cell in cells if cell), cells))
     columns = tuple(f"over {run.name}" for run in others)
-    return Table(f"Gain of {model.name}, question by question", columns, tuple(rows), is_score=False)
+    title = f"Gain of {model.name}, question by question"
+    return Table(title, columns, tuple(rows), is_score=False, kind="gain")

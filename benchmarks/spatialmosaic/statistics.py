@@ -152,8 +152,9 @@ def _interval(units: Units, mean: float, stderr: float | None) -> tuple[float | 
     drawn = _draws(number)
     with np.errstate(invalid="ignore"):
         means = (drawn @ units.sums.T) / (drawn @ units.counts.T)
-    # a rare type may be missing from a draw: its mean is then over the others
-    low, high = np.quantile(np.nanmean(means, axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    # a rare type that is missing from a draw keeps its mean
+    overall = np.where(np.isnan(means), units.means, means).mean(axis=1)
+    low, high = np.quantile(overall, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
 

@@ -27,7 +27,7 @@ def test_six_gains_of_six_have_the_exact_p_value() -> None:
     assert found.mcnemar_p == pytest.approx(2 / 2**6)
     assert (found.only_first, found.only_second) == (6, 0)
     assert found.sentence().startswith("a is better than b: +100.0 points")
-    assert "p = 0.031, 6 questions of 1 scenes" in found.sentence()
+    assert "p = 0.031, 6 questions of 1 scene." in found.sentence()
 
 
 def test_the_better_run_comes_first_whichever_was_given_first() -> None:

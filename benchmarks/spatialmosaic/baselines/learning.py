@@ -41,8 +41,8 @@ def _cross_fitted(records: Sequence[Record], learn: Learner, seed: int) -> list[
     fold = cross_folds(records, seed)
     answers = [""] * len(records)
     for number in np.unique(fold):
-        inside = np.flatnonzero(fold == number)
-        known = [records[index] for index in np.flatnonzero(fold != number)]
+        inside = np.flatnonzero(fold == number).tolist()
+        known = [records[index] for index in np.flatnonzero(fold != number).tolist()]
         for index, answer in zip(inside, learn(known, [records[i] for i in inside]), strict=True):
             answers[index] = answer
     return answers

@@ -1,0 +1,67 @@
+"""The report of a run as one HTML page that needs nothing from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.spatialmosaic.pages.examples import Example
+from benchmarks.spatialmosaic.pages.radar import MOST_RUNS, Radar, radar
+from benchmarks.spatialmosaic.pages.templates import render
+from benchmarks.spatialmosaic.report import Report, families_of
+from benchmarks.spatialmosaic.texts import NOTE, flat_facts
+
+
+def to_html(report: Report, facts: Mapping[str, Any] | None = None, examples: Sequence[Example] = ()) -> str:
+    """One page: overall scores, findings, radar charts, all tables, examples, and how the run was made."""
+    flat = list(flat_facts(facts or {}))
+    command = next((value for name, value in flat if name == "command"), "")
+    return render(
+        "report.html.jinja",
+        title="SpatialMosaic-Bench",
+        report=report,
+        subject=report.subject,
+        overview=_overview(report),
+        colours=_colours(report),
+        roles={run.name: run.role for run in report.runs},
+        radars=_radars(report),
+        examples=examples,
+        command=command,
+        facts=[(name, value) for name, value in flat if name != "command"],
+        note=NOTE,
+    )
+
+
+def _overview(report: Report) -> list[dict[str, Any]]:
+    """The widest row that every run has a score in, per run: all types, or the choices if chance is there."""
+    families = report.of_kind("families")[0]
+    rows = [row for row in families.rows if not row.indent][:3]
+    full = next((row for row in rows if all(row.cells)), rows[0])
+    lines = [{"label": full.label, "runs": list(zip(report.runs, full.cells, strict=True))}]
+    if full is not rows[0]:
+        lines.insert(0, {"label": rows[0].label, "runs": list(zip(report.runs, rows[0].cells, strict=True))})
+    return lines
+
+
+def shown_runs(report: Report) -> list[str]:
+    """Names of the runs that charts show: the subject, other models, then what they are measured by."""
+    order = {"model": 1, "expected": 2, "baseline": 3}
+    ranked = sorted(report.runs, key=lambda run: 0 if run is report.subject else order[run.role])
+    return [run.name for run in ranked[:MOST_RUNS]]
+
+
+def _colours(report: Report) -> dict[str, int]:
+    """The number of the colour of every run; those that charts do not show have none of their own (0)."""
+    shown = shown_runs(report)
+    return {run.name: shown.index(run.name) + 1 if run.name in shown else 0 for run in report.runs}
+
+
+def _radars(report: Report) -> list[Radar]:
+    shown = shown_runs(report)
+    (families,) = report.of_kind("families")
+    labels = list(families_of({answer.question_type for run in report.runs for answer in run.answers}))
+    charts = [radar("By family", families, labels, shown)]
+    for table in report.of_kind("level"):
+        here = [name for name in shown if name in table.columns]
+        charts.append(radar(f"By {table.name}", table, [row.label for row in table.rows], here))
+    return [chart for chart in charts if chart is not None]

@@ -1,0 +1,45 @@
+"""Writes the files of a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.spatialmosaic.dataset import BenchData
+from benchmarks.spatialmosaic.pages.examples import worst_examples
+from benchmarks.spatialmosaic.pages.report_page import to_html
+from benchmarks.spatialmosaic.render import to_markdown
+from benchmarks.spatialmosaic.report import Report, compare
+from benchmarks.spatialmosaic.results import Run
+from qa_generation.whole_files import write_whole
+
+RESULTS, MARKDOWN, PAGE = "results.json", "report.md", "report.html"
+
+
+def write_report(
+    folder: Path, runs: Sequence[Run], data: BenchData | None = None, facts: Mapping[str, Any] | None = None
+) -> tuple[Report, list[Path]]:
+    """The report over some runs and the files it was written to: ``results.json``, ``report.md``, ``report.html``.
+
+    Args:
+        folder: where to write.
+        runs: as for `compare`; the last model is what the report is about.
+        data: the questions, for examples with pictures; left out, the page has none.
+        facts: shown in front of the facts of that model's run.
+
+    Raises:
+        InputError: as `compare`.
+    """
+    report = compare(runs)
+    shown = {**(facts or {}), **report.subject.facts}
+    examples = worst_examples(report, data) if data is not None else []
+    contents = {
+        RESULTS: json.dumps({"facts": shown} | report.to_json(), indent=1, default=str) + "\n",
+        MARKDOWN: to_markdown(report, shown),
+        PAGE: to_html(report, shown, examples),
+    }
+    for name, text in contents.items():
+        write_whole(folder / name, text)
+    return report, [folder / name for name in contents]
