@@ -104,11 +104,44 @@ class WindowSample:
     scene: str
 
 
-class WindowDataset(Dataset[dict[str, Any]]):
-    """Windows of a store as networks want them, in the unit of the scale and **not** normalised.
+class Windows(Dataset[dict[str, Any]]):
+    """Windows that networks learn from or that a database is made of.
 
     Every item is a dict: ``name``, ``scene``, ``target`` (64, 64, 64), ``input`` (side, side, side) and, for a scale
-    with points, ``points`` (num_points, 3) in target voxels, NaN where the window is empty.
+    with points, ``points`` (num_points, 3). Distances are in the unit of the scale, **not** normalised.
+
+    Attributes:
+        scale: of the volumes.
+        samples: names and scenes, in order.
+        source: where they come from, for error messages.
+    """
+
+    scale: GridScale
+    samples: list[WindowSample]
+    source: str
+    epoch: int = 0
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Other points are drawn from now on, where points are drawn."""
+        self.epoch = epoch
+
+
+class MemoryWindows(Windows):
+    """Windows given as arrays."""
+
+    def __init__(self, items: Sequence[dict[str, Any]], scale: GridScale, source: str = "memory") -> None:
+        self.items, self.scale, self.source = items, scale, source
+        self.samples = [WindowSample(item["name"], item["scene"]) for item in items]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.items[index]
+
+
+class WindowDataset(Windows):
+    """Windows of a store as networks want them; ``points`` are in target voxels, NaN where the window is empty.
 
     Args:
         store: a folder of windows, or an open store.
@@ -132,7 +165,8 @@ class WindowDataset(Dataset[dict[str, Any]]):
             raise InputError(
                 f"{self.store.folder}: made with a voxel of {self.store.settings.voxel:g}, expected {scale.voxel:g}"
             )
-        self.scale, self.num_points, self.seed, self.epoch = scale, num_points, seed, 0
+        self.source = str(self.store.folder)
+        self.scale, self.num_points, self.seed = scale, num_points, seed
         there = self.store.scenes()
         chosen = there if scenes is None else list(scenes)
         if missing := sorted(set(chosen) - set(there)):
@@ -145,13 +179,6 @@ class WindowDataset(Dataset[dict[str, Any]]):
 
     def _target(self, sample: WindowSample) -> Float[Tensor, "64 64 64"]:
         return self.store.read(sample.scene, sample.name)["target"]
-
-    def set_epoch(self, epoch: int) -> None:
-        """Other points are drawn from now on."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.samples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         sample = self.samples[index]

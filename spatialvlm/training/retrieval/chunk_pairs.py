@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from geometry_encoders.errors import InputError
 from geometry_encoders.retrieval.chunks import ChunkLayout
-from geometry_encoders.retrieval.window_store import WindowDataset
+from geometry_encoders.retrieval.window_store import Windows
 from spatialvlm.training.seeding import torch_generator
 
 
@@ -28,7 +28,7 @@ class ChunkPairs:
         places: (window, chunk) of every chunk with content.
     """
 
-    def __init__(self, windows: WindowDataset, layout: ChunkLayout, preload: bool = True) -> None:
+    def __init__(self, windows: Windows, layout: ChunkLayout, preload: bool = True) -> None:
         self.windows, self.layout, self.scale = windows, layout, windows.scale
         self._targets: list[Float[Tensor, "64 64 64"]] = []
         self._inputs: list[Float[Tensor, "side side side"]] = []
@@ -45,7 +45,7 @@ class ChunkPairs:
                     self._inputs.append(item["input"])
         self.places = torch.cat(places) if places else torch.zeros((0, 2), dtype=torch.int64)
         if not len(self.places):
-            raise InputError(f"{windows.store.folder}: no chunk of {len(windows)} windows has any surface")
+            raise InputError(f"{windows.source}: no chunk of {len(windows)} windows has any surface")
 
     def __len__(self) -> int:
         return len(self.places)
