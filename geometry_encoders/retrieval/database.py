@@ -222,6 +222,11 @@ class ChunkDatabase:
         return self._header.layout
 
     @property
+    def encoder_digest(self) -> str:
+        """Which encoder made the embeddings, see `ChunkEncoder.digest`."""
+        return self._header.encoder
+
+    @property
     def scenes(self) -> list[str]:
         """Ids of the scenes that the chunks come from, sorted."""
         return sorted(filter(None, self._scenes))

@@ -41,7 +41,7 @@ class EncoderTraining(Pretraining):
         accelerator = Accelerator(log_with="tensorboard", project_dir=str(folder))
         store = WindowStore(Path(recipe.data.windows))
         self.scale = preset_scale(recipe.data.scale)
-        train, held_out = split_scenes(store.scenes(), recipe.data.held_out, recipe.seed)
+        train, held_out = split_scenes(store.scenes(), recipe.data.held_out)
         if not train or not held_out:
             raise InputError(
                 f"{store.folder}: {len(train)} scenes to learn from and {len(held_out)} held out, expected some of both"
