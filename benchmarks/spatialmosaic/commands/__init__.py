@@ -1,0 +1,1 @@
+"""Verbs of the `spatialvlm` command that work on finished runs."""
