@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.golden.conftest import golden_root
 from torch import Tensor
 
 from geometry_encoders.retrieval.refinement import RetrievalFuseConfig, RetrievalFuseModel
 from geometry_encoders.retrieval.refinement.official_names import own_names
 from geometry_encoders.retrieval.scale import CHUNK, WINDOW, GridScale
+from tests.golden.conftest import golden_root
 
 
 def retrieval_folder() -> Path:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 EPSILON = 1e-5
+TINY = 1e-16
 
 
 def sobel_kernels(like: Tensor) -> Float[Tensor, "3 1 3 3 3"]:
@@ -41,5 +42,7 @@ def normal_disagreement(
 ) -> Float[Tensor, ""]:
     """One minus the mean cosine over voxels where both have a direction; one where there is no such voxel."""
     both = normals.abs().sum(dim=1).gt(0) & others.abs().sum(dim=1).gt(0)
-    cosine = F.cosine_similarity(normals, others, dim=1)
+    # several times faster than torch's cosine_similarity over three channels
+    lengths = (normals.square().sum(dim=1) * others.square().sum(dim=1)).clamp_min(TINY).sqrt()
+    cosine = (normals * others).sum(dim=1) / lengths
     return 1 - (cosine * both).sum() / both.sum().clamp_min(1)
