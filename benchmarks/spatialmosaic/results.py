@@ -78,11 +78,15 @@ class Run:
 
     def aggregate(self) -> dict[str, Any]:
         """The published aggregation: ``overall`` in percent and ``per_type`` as fractions."""
-        return aggregate({"question_type": a.question_type, "score": a.score} for a in self.answers)
+        return self._aggregated([answer.score for answer in self.answers])
 
     def aggregate_repaired(self) -> dict[str, Any]:
         """The same means over the repaired scores."""
-        return aggregate({"question_type": a.question_type, "score": a.score_repaired} for a in self.answers)
+        return self._aggregated([answer.score_repaired for answer in self.answers])
+
+    def _aggregated(self, scores: list[float]) -> dict[str, Any]:
+        pairs = zip(self.answers, scores, strict=True)
+        return aggregate({"question_type": a.question_type, "metric": a.metric, "score": score} for a, score in pairs)
 
     def write(self, path: Path) -> None:
         """Writes one JSON object per answer to ``path``, and ``run.json`` with role and facts beside it."""

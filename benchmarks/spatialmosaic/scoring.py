@@ -129,22 +129,26 @@ def aggregate(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
     Args:
         rows: scored answers with ``question_type`` (at the top, or inside ``record`` or ``doc``) and ``score``; rows
-            that carry a ``prediction`` but no score are scored here.
+            that carry a ``prediction`` but no score are scored here. A ``metric`` beside the score names that of a
+            type from elsewhere.
 
     Raises:
         InputError: when there are no rows.
     """
     scores: dict[str, list[float]] = {}
+    metrics: dict[str, str] = {}
     for row in rows:
         record = row.get("record") or row.get("doc") or row
         score = row["score"] if "score" in row else score_prediction(record, row["prediction"])[1]
         scores.setdefault(record["question_type"], []).append(float(score))
+        if row.get("metric"):
+            metrics[record["question_type"]] = row["metric"]
     if not scores:
         raise InputError("there are no scored answers to average, expected at least one")
     means = {kind: float(np.mean(np.asarray(scores[kind], dtype=np.float64))) for kind in sorted(scores)}
     return {
         "overall": sum(means.values()) / len(means) * 100.0,
-        "per_type": {f"{kind}_{metric_of(kind)}": mean for kind, mean in means.items()},
+        "per_type": {f"{kind}_{metrics.get(kind) or metric_of(kind)}": mean for kind, mean in means.items()},
     }
 
 
