@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks.spatialmosaic.official_json import read_official_json
+from benchmarks.spatialmosaic.pictures import find_pictures
+from benchmarks.spatialmosaic.scoring import ACCURACY, MEAN_RELATIVE_ACCURACY, metric_of, parse_number, parse_point
 from qa_generation.errors import InputError
+from qa_generation.official import OUTDOOR_DATASETS
 from qa_generation.prompts import ALL_CHOICE_TYPES, ALL_TYPES
-from qa_generation.records import SCHEMA, QARecord
+from qa_generation.records import SCHEMA
 
+PLACES = ("indoor", "outdoor")
 _NAMED = 5  # how many offending records or files an error message names
-_PICTURES = (".jpg", ".jpeg", ".png")
-_OFFICIAL_NAMES = {"GT Scenario": "gt_scenario"}
-_REQUIRED = ("scene_name", "frames", "question_type", "question", "options", "mc_answer")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +51,38 @@ class BenchData:
         """The largest number of frames of any question."""
         return int(pc.max(pc.list_value_length(self.table["frames"])).as_py())
 
-    def of_type(self, question_type: str) -> pa.Table:
-        """The rows of one type, in file order."""
-        return self.table.filter(pc.equal(self.table["question_type"], question_type))
+    @property
+    def types_by_place(self) -> dict[str, tuple[str, ...]]:
+        """The types of each place that has any, in the published order."""
+        found = {
+            place: tuple(kind for kind in self.question_types if self.of_type(kind, place).num_rows) for place in PLACES
+        }
+        return {place: kinds for place, kinds in found.items() if kinds}
+
+    def of_type(self, question_type: str, place: str | None = None) -> pa.Table:
+        """The rows of one type, of one place only if it is given, in file order."""
+        chosen = self.table.filter(pc.equal(self.table["question_type"], question_type))
+        if place is None:
+            return chosen
+        outdoor = pc.fill_null(pc.is_in(chosen["dataset"], value_set=pa.array(OUTDOOR_DATASETS)), False)
+        return chosen.filter(outdoor if place == "outdoor" else pc.invert(outdoor))
+
+    def limited(self, limit: int | None) -> BenchData:
+        """At most ``limit`` questions per type, the first in file order; all without a limit."""
+        if limit is None:
+            return self
+        seen: Counter[str] = Counter()
+        kept = []
+        for row, kind in enumerate(self.table["question_type"].to_pylist()):
+            seen[kind] += 1
+            if seen[kind] <= limit:
+                kept.append(row)
+        return replace(self, table=self.table.take(pa.array(kept, type=pa.int64())))
+
+    def without_truth(self) -> tuple[str, ...]:
+        """Ids of questions whose answer is missing or unreadable: whatever a model says, they score 0."""
+        names = ["id", "question_type", "options", "mc_answer", "ground_truth", "bbox_2d_diag"]
+        return tuple(row["id"] for row in self.table.select(names).to_pylist() if not _has_truth(row))
 
 
 def load(source: Path, split: str = "test", image_root: Path | None = None) -> BenchData:
@@ -64,13 +95,13 @@ def load(source: Path, split: str = "test", image_root: Path | None = None) -> B
 
     Raises:
         InputError: naming what is missing or wrong: no such path, no rows, an unknown type, choice questions without
-            their letter, pictures that are not on disk.
+            their letter, ids that are not unique, pictures that are missing or not readable.
     """
-    table = _read_json(source) if source.suffix == ".json" else _read_parquet(source, split)
+    table = read_official_json(source) if source.suffix == ".json" else _read_parquet(source, split)
     if table.num_rows == 0:
         raise InputError(f"{source}: the {split} split holds no questions, expected at least one")
     _check_rows(source, table)
-    root = _find_images(source, table, image_root)
+    root, table = find_pictures(source, table, image_root)
     return BenchData(source=source, split=split, image_root=root, table=table)
 
 
@@ -113,46 +144,6 @@ def _read_parquet(source: Path, split: str) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _read_json(source: Path) -> pa.Table:
-    try:
-        rows = json.loads(source.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{source}: no such file, expected an official test JSON") from error
-    except ValueError as error:
-        raise InputError(f"{source}: not readable as JSON ({error})") from error
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InputError(f"{source}: expected a JSON list of records, as in the official test files")
-    return pa.Table.from_pylist([_from_official(source, index, row) for index, row in enumerate(rows)], schema=SCHEMA)
-
-
-def _from_official(source: Path, index: int, row: dict[str, Any]) -> dict[str, Any]:
-    """One official row in our columns: nulls become defaults, numbers written as text become numbers."""
-    absent = [name for name in _REQUIRED if name not in row]
-    if absent:
-        raise InputError(f"{source}: record {index} has no field {', '.join(absent)}")
-    texts = {name: "" for name in SCHEMA.names if SCHEMA.field(name).type == pa.string()}
-    defaults = {f.name: f.default for f in fields(QARecord) if f.name in ("frame_naming", "coord_size", "evidence")}
-    values = {_OFFICIAL_NAMES.get(name, name): value for name, value in row.items() if value is not None}
-    kept = {name: value for name, value in values.items() if name in SCHEMA.names}
-    merged: dict[str, Any] = (
-        texts | defaults | {"images": [_picture(row["scene_name"], frame) for frame in row["frames"]]} | kept
-    )
-    merged["id"] = str(row.get("id", index))
-    merged["mc_answer"] = row["mc_answer"]
-    merged["ground_truth"] = str(merged["ground_truth"])
-    merged["bbox_2d_diag"] = float(merged.get("bbox_2d_diag") or 0.0)
-    for name in ("options", "bbox_2d", "target_ids", "reference_ids"):
-        merged[name] = list(merged.get(name) or ())
-    for name in ("overlap_avg", "occlusion_avg", "overlap_max"):
-        merged[name] = float(merged.get(name) or 0.0)
-    return merged
-
-
-def _picture(scene_name: str, frame: str) -> str:
-    """The published rule: a frame that looks like a path is one, else it lies in the scene's image folder."""
-    return frame if "/" in frame or frame.endswith(_PICTURES) else f"{scene_name}/images/{frame}.jpg"
-
-
 def _check_rows(source: Path, table: pa.Table) -> None:
     unknown = sorted(set(pc.unique(table["question_type"]).to_pylist()) - set(ALL_TYPES), key=str)
     if unknown:
@@ -162,27 +153,23 @@ def _check_rows(source: Path, table: pa.Table) -> None:
     bad = table.filter(pc.and_(is_choice, letterless))["id"].to_pylist()
     if bad:
         raise InputError(f"{source}: {len(bad)} choice questions have no mc_answer, ids {_some(bad)}")
+    counts = Counter(table["id"].to_pylist())
+    if len(counts) < table.num_rows:
+        twice = [key for key, count in counts.items() if count > 1]
+        raise InputError(f"{source}: {len(twice)} ids are not unique: {_some(twice)}")
     few = table.filter(pc.not_equal(pc.list_value_length(table["frames"]), pc.list_value_length(table["images"])))
     if few.num_rows:
         raise InputError(f"{source}: frames and images differ in number, ids {_some(few['id'].to_pylist())}")
 
 
-def _find_images(source: Path, table: pa.Table, image_root: Path | None) -> Path:
-    """The folder under which every picture exists; the candidates follow our layout and the official one."""
-    names = sorted(set(pc.unique(pc.list_flatten(table["images"])).to_pylist()))
-    if image_root is not None:
-        candidates = [image_root]
-    elif source.is_dir():
-        candidates = [source]
-    else:
-        dataset = table["dataset"][0].as_py()
-        above = [source.parent, source.parent.parent, source.parent.parent.parent]
-        candidates = [folder for base in above for folder in (base, base / dataset, base / "images" / dataset)]
-    root = next((folder for folder in candidates if names and (folder / names[0]).is_file()), candidates[0])
-    missing = [str(root / name) for name in names if not (root / name).is_file()]
-    if missing:
-        raise InputError(f"{source}: {len(missing)} of {len(names)} pictures are missing: {_some(missing)}")
-    return root
+def _has_truth(row: Mapping[str, Any]) -> bool:
+    metric = metric_of(row["question_type"])
+    if metric == ACCURACY:
+        letters = [option[:1].lower() for option in row["options"] or ()]
+        return not letters or (row["mc_answer"] or "").lower() in letters
+    if metric == MEAN_RELATIVE_ACCURACY:
+        return parse_number(row["ground_truth"]) is not None
+    return parse_point(str(row["ground_truth"])) is not None and (row["bbox_2d_diag"] or 0.0) > 0
 
 
 def _some(items: Sequence[Any]) -> str:

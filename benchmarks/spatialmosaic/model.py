@@ -5,25 +5,33 @@ from __future__ import annotations
 import gc
 import json
 import os
+import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate.utils import gather_object
 from lm_eval.api.instance import Instance
 from lm_eval.api.registry import register_model
 from lm_eval.models.hf_vlms import HFMultimodalLM
 from PIL import Image
 from tqdm import tqdm
 
+from benchmarks.spatialmosaic.journal import Journal
 from benchmarks.spatialmosaic.shared_views import share_views, worth_sharing
 from qa_generation.errors import InputError
 from spatialvlm.images import load_photo
-from spatialvlm.loading import load_model, resolve
+from spatialvlm.loading import load_model
+
+# processes wait for the slowest; the default of half an hour would end a long run at its very end
+_PATIENCE = timedelta(weeks=4)
 
 
 @register_model("spatialvlm")
@@ -32,8 +40,12 @@ class SpatialVLM(HFMultimodalLM):
 
     What it adds: folders, packaged names and LoRA adapters load alike, with errors in one sentence; questions about the
     same views are answered together and their views read once (models with ``encode_views``); pictures are decoded per
-    batch; processes share the work on CPU too; a prompt that does not fit, or more views than ``max_images``, is an
-    error; answers are kept in a journal, so that an interrupted run goes on.
+    batch; a prompt that does not fit, or more views than ``max_images``, is an error; answers are kept in a journal, so
+    that an interrupted run goes on.
+
+    Several processes (``accelerate launch``, ``torchrun``; on CPU too) share the batches, not the questions: batches
+    are the same however many processes there are and however often a run was interrupted, and so are the answers, bit
+    for bit. lm-eval is told of one process, and the others end without results.
 
     Args:
         pretrained: model folder or packaged name, see `spatialvlm.loading.load_model`.
@@ -41,6 +53,11 @@ class SpatialVLM(HFMultimodalLM):
         device: where to put the model; None is the first CUDA device where there is one, else the CPU.
         journal: JSON-lines file of answers; read at the start, appended after every batch.
         kwargs: those of ``HFMultimodalLM``, e.g. ``batch_size``, ``max_images``.
+
+    Attributes:
+        process, processes: number of this process and how many there are.
+        journal: where answers are kept, or None.
+        seconds_in_model: time spent generating in this process so far, vision and geometry towers included.
     """
 
     def __init__(
@@ -51,14 +68,14 @@ class SpatialVLM(HFMultimodalLM):
         journal: str | None = None,
         **kwargs: Any,
     ) -> None:
-        accelerator = Accelerator() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
-        model, self.processor = load_model(pretrained, dtype, accelerator.device if accelerator else device)
+        self._distributed = _distributed()
+        self.process = self._distributed.process_index if self._distributed else 0
+        self.processes = self._distributed.num_processes if self._distributed else 1
+        place = self._distributed.device if self._distributed else device
+        model, self.processor = load_model(pretrained, dtype, place)
         super().__init__(model, **kwargs)
-        if accelerator is not None:
-            # lm-eval's own rank logic sits behind a GPU count: on CPU every process would evaluate everything
-            self.accelerator = accelerator
-            self._rank, self._world_size = accelerator.process_index, accelerator.num_processes
-        self._journal = Journal(Path(f"{journal}.{self._rank}" if self._rank else journal)) if journal else None
+        self.journal = Journal(Path(journal), self.process) if journal else None
+        self.seconds_in_model = 0.0
         self._same_views: list[int] = []
 
     def _create_tokenizer(self, pretrained: Any, tokenizer: Any, **_: Any) -> None:
@@ -77,24 +94,31 @@ class SpatialVLM(HFMultimodalLM):
         most = max((len(request.args[2]["visual"]) for request in requests), default=0)
         if self.max_images is not None and most > self.max_images:
             raise InputError(f"max_images is {self.max_images}, expected at least {most}, the most views of a question")
-        keys = [_request_key(request) for request in requests]
-        answers = self._journal.read() if self._journal else {}
-        waiting = sorted(
-            (index for index, key in enumerate(keys) if key not in answers),
-            key=lambda index: (len(_sources(requests[index])), _sources(requests[index]), index),
-        )
-        size = int(self.batch_size)
-        bar = tqdm(total=len(requests), initial=len(requests) - len(waiting), disable=disable_tqdm or None)
+        keys = _keys(requests)
+        known = self.journal.read() if self.journal else {}
+        batches = self._batches(requests)[self.process :: self.processes]
+        bar = tqdm(total=sum(map(len, batches)), disable=disable_tqdm or self.process > 0 or None)
+        answers: dict[int, str] = {}
         with bar, _cheap_collection():
-            for start in range(0, len(waiting), size):
-                batch = waiting[start : start + size]
-                texts = super().generate_until([requests[index] for index in batch], disable_tqdm=True)
-                fresh = {keys[index]: text for index, text in zip(batch, texts, strict=True)}
-                answers |= fresh
-                if self._journal:
-                    self._journal.append(fresh)
+            for batch in batches:
+                # a batch is answered as a whole or not at all: its answers depend, if only in last digits, on all of it
+                texts = [known[keys[index]] for index in batch if keys[index] in known]
+                if len(texts) < len(batch):
+                    texts = super().generate_until([requests[index] for index in batch], disable_tqdm=True)
+                    if self.journal:
+                        self.journal.append({keys[index]: text for index, text in zip(batch, texts, strict=True)})
+                answers |= dict(zip(batch, texts, strict=True))
                 bar.update(len(batch))
-        return [answers[key] for key in keys]
+        if self.processes > 1:
+            answers = dict(gather_object(list(answers.items())))
+        return [answers[index] for index in range(len(requests))]
+
+    def _batches(self, requests: Sequence[Instance]) -> list[list[int]]:
+        """Indices of the requests in batches, those about the same views side by side."""
+        sources = [_sources(request) for request in requests]
+        order = sorted(range(len(requests)), key=lambda index: (len(sources[index]), sources[index], index))
+        size = int(self.batch_size)
+        return [order[start : start + size] for start in range(0, len(order), size)]
 
     def tok_batch_multimodal_encode(
         self,
@@ -118,14 +142,26 @@ class SpatialVLM(HFMultimodalLM):
         return inputs
 
     def _model_multimodal_generate(self, inputs: Any, max_length: int, stop: list[str], **kwargs: Any) -> Any:
+        start = time.perf_counter()
         with torch.inference_mode():
             if not worth_sharing(self.model, self._same_views):
-                return super()._model_multimodal_generate(inputs, max_length, stop, **kwargs)
-            shared = share_views(self.model, inputs, self._same_views)
-            length, gained = inputs["input_ids"].shape[1], shared["input_ids"].shape[1]
-            output = super()._model_multimodal_generate(shared, max_length + gained - length, stop, **kwargs)
-            # the caller cuts off the prompt by its own length
-            return torch.cat([inputs["input_ids"], output[:, gained:]], dim=1)
+                output = super()._model_multimodal_generate(inputs, max_length, stop, **kwargs)
+            else:
+                shared = share_views(self.model, inputs, self._same_views)
+                length, gained = inputs["input_ids"].shape[1], shared["input_ids"].shape[1]
+                output = super()._model_multimodal_generate(shared, max_length + gained - length, stop, **kwargs)
+                # the caller cuts off the prompt by its own length
+                output = torch.cat([inputs["input_ids"], output[:, gained:]], dim=1)
+            output = output.cpu()  # waits for the device
+        self.seconds_in_model += time.perf_counter() - start
+        return output
+
+
+def _distributed() -> Accelerator | None:
+    """The processes that a launcher started together; None for a process alone."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return None
+    return Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)])
 
 
 @contextmanager
@@ -139,49 +175,16 @@ def _cheap_collection() -> Iterator[None]:
         gc.unfreeze()
 
 
-def journal_path(folder: Path, model: str) -> Path:
-    """Where the answers of an interrupted run lie: a name that changes with the weights, so that none go stale."""
-    files = sorted(path for path in resolve(model).iterdir() if path.suffix in (".safetensors", ".json", ".jinja"))
-    state = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return folder / f".answers-{sha256(repr(state).encode()).hexdigest()[:12]}.jsonl"
-
-
-class Journal:
-    """Answers kept on disk as they come: one JSON object per line; a line cut off by a crash is ignored."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self) -> dict[str, str]:
-        """All complete answers by request key; empty when there is no file yet."""
-        answers: dict[str, str] = {}
-        if self.path.is_file():
-            for line in self.path.read_text(encoding="utf-8").splitlines():
-                try:
-                    row = json.loads(line)
-                    answers[row["key"]] = row["text"]
-                except (ValueError, KeyError, TypeError):
-                    continue
-        return answers
-
-    def append(self, answers: dict[str, str]) -> None:
-        """Adds answers at the end of the file, starting on a fresh line."""
-        rows = "".join(json.dumps({"key": key, "text": text}) + "\n" for key, text in answers.items())
-        with self.path.open("a+", encoding="utf-8") as stream:
-            # after a crash the last line may lack its end
-            stream.write(rows if stream.tell() == 0 or _ends_with_newline(self.path) else "\n" + rows)
-
-
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as stream:
-        stream.seek(-1, 2)
-        return stream.read(1) == b"\n"
-
-
-def _request_key(request: Instance) -> str:
-    """What an answer depends on besides the model: prompt, generation settings, pictures."""
-    context, settings, _ = request.args
-    return sha256(json.dumps([context, settings, _sources(request)], sort_keys=True).encode()).hexdigest()
+def _keys(requests: Sequence[Instance]) -> list[str]:
+    """What each answer depends on besides the model: prompt, generation settings, pictures; equal ones are numbered."""
+    seen: Counter[str] = Counter()
+    keys = []
+    for request in requests:
+        context, settings, _ = request.args
+        key = sha256(json.dumps([context, settings, _sources(request)], sort_keys=True).encode()).hexdigest()
+        keys.append(f"{key}-{seen[key]}" if seen[key] else key)
+        seen[key] += 1
+    return keys
 
 
 def _sources(request: Instance) -> Sequence[str]:

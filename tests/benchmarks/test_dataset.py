@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,28 +15,6 @@ from qa_generation.errors import InputError
 from qa_generation.prompts import QUESTION_TYPES
 from qa_generation.records import QARecord, to_table
 from tests.benchmarks.samples import make_record, write_images, write_split
-
-
-def official_row(record: QARecord, index: int) -> dict[str, Any]:
-    return {
-        "dataset": record.dataset,
-        "scene_name": record.scene_name,
-        "question_type": record.question_type,
-        "frames": list(record.frames),
-        "question": record.question,
-        "options": list(record.options),
-        "ground_truth": None if record.mc_answer else record.ground_truth,
-        "mc_answer": record.mc_answer,
-        "overlap_avg": None,
-        "occlusion_avg": None,
-        "occ_level": None,
-        "overlap_level": None,
-        "vis_level": None,
-        "GT Scenario": "Full Coverage",
-        "id": index,
-        "bbox_2d": None,
-        "bbox_2d_diag": str(record.bbox_2d_diag),
-    }
 
 
 def test_all_shards_of_the_split_are_read_in_order(dataset: Path, records: list[QARecord]) -> None:
@@ -60,26 +37,6 @@ def test_train_questions_need_no_pictures(dataset: Path) -> None:
     assert all(name.startswith("train/") for name in load_train(load(dataset))["id"].to_pylist())
 
 
-def test_official_json_with_nulls_and_numbers_as_text(tmp_path: Path) -> None:
-    records = [make_record("obj_count_occ", 1), make_record("obj_localization_occ_na", 2)]
-    root = tmp_path / "spatial_mosaic_dataset"
-    for record in records:
-        for frame in record.frames:
-            path = root / "synthetic" / record.scene_name / "images" / f"{frame}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(b"")
-    file = root / "spatial_mosaic_vqa" / "merged_indoor_test.json"
-    file.parent.mkdir()
-    file.write_text(json.dumps([official_row(record, index) for index, record in enumerate(records)]))
-    data = load(file)
-    first, second = data.table.to_pylist()
-    assert data.image_root == root / "synthetic"
-    assert first["id"] == "0" and first["mc_answer"] == "B" and first["ground_truth"] == ""
-    assert first["images"] == [f"room_0/images/{frame}.jpg" for frame in records[0].frames]
-    assert first["gt_scenario"] == "Full Coverage" and first["frame_naming"] == "stem"
-    assert second["bbox_2d_diag"] == 28.3 and second["ground_truth"] == "(42,90)"
-
-
 def rewritten(tmp_path: Path, **changes: Any) -> Path:
     """A dataset of two records, the second with changed fields."""
     records = [make_record("obj_count_occ", 0), replace(make_record("obj_count_occ", 1), **changes)]
@@ -93,6 +50,46 @@ def test_missing_pictures_are_named(tmp_path: Path) -> None:
     (root / "images/room_0/frame_000010.jpg").unlink()
     with pytest.raises(InputError, match=r"1 of 3 pictures are missing: .*frame_000010\.jpg"):
         load(root)
+
+
+def test_damaged_pictures_are_named(tmp_path: Path) -> None:
+    root = rewritten(tmp_path)
+    (root / "images/room_0/frame_000010.jpg").write_bytes(b"not a picture")
+    with pytest.raises(InputError, match=r"1 of 3 pictures cannot be read: .*frame_000010\.jpg \(Unidentified"):
+        load(root)
+
+
+def test_ids_that_are_not_unique_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="1 ids are not unique: room_0/obj_count_occ/0"):
+        load(rewritten(tmp_path, id="room_0/obj_count_occ/0"))
+
+
+def test_questions_whose_answer_is_missing_are_listed(tmp_path: Path) -> None:
+    kinds = ("obj_count_occ", "obj_count_occ_na", "obj_localization_occ_na", "obj_localization_occ_na")
+    records = [make_record(kind, index) for index, kind in enumerate(kinds)]
+    records[0] = replace(records[0], mc_answer="E")
+    records[1] = replace(records[1], ground_truth="many")
+    records[2] = replace(records[2], bbox_2d_diag=0.0)
+    write_split(tmp_path, "test", records)
+    write_images(tmp_path, records)
+    assert load(tmp_path).without_truth() == tuple(record.id for record in records[:3])
+
+
+def test_a_limit_keeps_the_first_of_every_type(dataset: Path) -> None:
+    data = load(dataset)
+    kept = data.limited(2)
+    assert kept.question_types == QUESTION_TYPES and kept.table.num_rows == 34
+    for kind in QUESTION_TYPES:
+        assert kept.of_type(kind)["id"].to_pylist() == data.of_type(kind)["id"].to_pylist()[:2]
+
+
+def test_places_are_told_by_the_dataset(tmp_path: Path) -> None:
+    records = [make_record("obj_count_occ", 0), replace(make_record("obj_count_occ", 1), dataset="waymo")]
+    write_split(tmp_path, "test", records)
+    write_images(tmp_path, records)
+    data = load(tmp_path)
+    assert data.types_by_place == {"indoor": ("obj_count_occ",), "outdoor": ("obj_count_occ",)}
+    assert data.of_type("obj_count_occ", "outdoor")["id"].to_pylist() == [records[1].id]
 
 
 def test_choice_questions_without_a_letter_are_listed(tmp_path: Path) -> None:
@@ -133,22 +130,6 @@ def test_foreign_columns_are_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"question": ["?"]}), tmp_path / "data" / "test" / "a.parquet")
     with pytest.raises(InputError, match="columns id, dataset, scene_name"):
         load(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[1, 2]", "expected a JSON list of records"),
-        ("{", "not readable as JSON"),
-        ("[]", "holds no questions"),
-        ('[{"scene_name": "a"}]', "record 0 has no field frames, question_type"),
-    ],
-)
-def test_unusable_json_is_explained(tmp_path: Path, text: str, message: str) -> None:
-    file = tmp_path / "test.json"
-    file.write_text(text)
-    with pytest.raises(InputError, match=message):
-        load(file)
 
 
 def test_a_dataset_without_train_split_has_no_baseline(tmp_path: Path) -> None:

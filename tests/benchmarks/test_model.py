@@ -14,7 +14,8 @@ from lm_eval.api.registry import get_model
 
 from benchmarks.spatialmosaic.dataset import load
 from benchmarks.spatialmosaic.harness import evaluate
-from benchmarks.spatialmosaic.model import Journal, SpatialVLM, journal_path
+from benchmarks.spatialmosaic.journal import Journal, journal_path
+from benchmarks.spatialmosaic.model import SpatialVLM
 from benchmarks.spatialmosaic.results import Run
 from qa_generation.errors import InputError
 from qa_generation.records import QARecord
@@ -135,11 +136,37 @@ def test_the_model_is_known_to_lm_eval_by_name() -> None:
     assert get_model("spatialvlm") is SpatialVLM
 
 
-def test_more_processes_than_questions_of_a_type_are_refused(model_dir: Path, dataset: Path) -> None:
-    model = SpatialVLM(str(model_dir))
-    model._world_size = 2
-    with pytest.raises(InputError, match=r"1 questions of type obj_count_occ, expected one per process \(2\)"):
-        answers(model, dataset)
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
+    first, second = Journal(tmp_path / "a.jsonl", 0), Journal(tmp_path / "a.jsonl", 1)
+    first.append({"one": "A"})
+    second.append({"two": "B"})
+    assert Journal(tmp_path / "a.jsonl").read() == {"one": "A", "two": "B"}
+    second.remove()
+    assert not list(tmp_path.iterdir())
+
+
+def test_three_processes_get_the_batches_of_one(
+    model_dir: Path, dataset: Path, reference: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every process answers its share of the same batches; a fourth one finds all their answers."""
+    monkeypatch.setattr("benchmarks.spatialmosaic.model.gather_object", lambda items: items)
+    asked: list[tuple[str, ...]] = []
+    for process in range(3):
+        journal = Journal(tmp_path / "answers.jsonl", process)
+        model = SpatialVLM(str(model_dir), batch_size=4)
+        model.process, model.processes, model.journal = process, 3, journal
+        original = model.tok_batch_multimodal_encode
+        model.tok_batch_multimodal_encode = lambda strings, *a, inner=original, **k: (  # type: ignore[method-assign]
+            asked.append(tuple(strings)),
+            inner(strings, *a, **k),
+        )[1]
+        # without the others nothing is gathered: the questions of their batches stay open
+        with pytest.raises(KeyError):
+            answers(model, dataset)
+    alone = SpatialVLM(str(model_dir), batch_size=4, journal=str(tmp_path / "answers.jsonl"))
+    alone.tok_batch_multimodal_encode = lambda *a, **k: pytest.fail("nothing is left to ask")  # type: ignore
+    assert answers(alone, dataset) == reference
+    assert sorted(map(len, asked)) == [1, 4, 4, 4, 4]
 
 
 @pytest.mark.slow

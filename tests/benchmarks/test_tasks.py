@@ -16,7 +16,7 @@ from benchmarks.spatialmosaic.results import Run
 from benchmarks.spatialmosaic.taskfiles import BASE, GROUP, PACKAGED, task_name, write_tasks
 from benchmarks.spatialmosaic.tasks.utils import DATA_VARIABLE, doc_to_target
 from qa_generation.errors import InputError
-from qa_generation.prompts import CHOICE_TYPES, QUESTION_TYPES, frame_name, question_prompt
+from qa_generation.prompts import QUESTION_TYPES, frame_name, question_prompt
 from qa_generation.records import QARecord
 from spatialvlm.conversation import build_messages
 from tests.benchmarks.samples import AnsweringModel, make_record, write_images, write_split
@@ -45,6 +45,7 @@ def test_the_group_of_the_harness_says_the_same(gold: tuple[Run, dict[str, Any],
     results = gold[1]["results"]
     assert results[GROUP]["score,answer"] == 1.0
     assert {results[task_name(kind)]["score,answer"] for kind in QUESTION_TYPES} == {1.0}
+    assert results["spatialmosaic_object_relation"]["score_repaired,answer"] == 1.0
 
 
 def test_empty_answers_score_zero_on_every_type(dataset: Path) -> None:
@@ -118,7 +119,7 @@ def test_limit_counts_per_question_type(dataset: Path) -> None:
 
 
 def test_the_packaged_files_are_what_the_writer_writes(tmp_path: Path) -> None:
-    written = write_tasks(tmp_path, CHOICE_TYPES)
+    written = write_tasks(tmp_path)
     assert {path.name for path in written} == {path.name for path in PACKAGED.glob("*.yaml")}
     for path in [*written, tmp_path / BASE]:
         assert path.read_text() == (PACKAGED / path.name).read_text()
@@ -157,12 +158,14 @@ def test_written_tasks_carry_absolute_paths_and_only_present_types(tmp_path: Pat
     write_split(tmp_path / "data_set", "test", records)
     write_images(tmp_path / "data_set", records)
     data = load(tmp_path / "data_set")
-    files = write_tasks(tmp_path / "tasks", data.question_types, data)
+    files = write_tasks(tmp_path / "tasks", data)
     config = yaml.safe_load((tmp_path / "tasks" / f"{task_name('obj_count_occ')}.yaml").read_text())
     assert config["dataset_kwargs"]["data"] == str((tmp_path / "data_set").resolve())
+    assert {file.stem for file in files} == {path.stem for path in (tmp_path / "tasks").glob("*.yaml")}
     assert {file.stem for file in files} == {
         GROUP,
+        "spatialmosaic_indoor",
+        "spatialmosaic_indoor_object_relation",
         "spatialmosaic_object_relation",
-        task_name("obj_count_occ"),
-        task_name("obj_spatial_occ_lr"),
+        *(task_name(kind, place) for kind in data.question_types for place in (None, "indoor")),
     }
