@@ -10,7 +10,7 @@ from typing import Any, Literal
 import datasets
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Float32, Int16
+from jaxtyping import Float, Float32, Int16, Int64
 
 from geometry_encoders.errors import InputError
 
@@ -119,3 +119,22 @@ def runs_of(dataset: datasets.Dataset, name: str) -> dict[str, list[tuple[int, i
                 runs.append((start + first, start + last))
         start += len(piece)
     return found
+
+
+class MappedRows:
+    """A fixed-size column, gathered by row straight from the mapped files."""
+
+    def __init__(self, dataset: datasets.Dataset, name: str) -> None:
+        self._views = list(column_values(dataset, name))
+        self._starts = np.cumsum([0, *(len(view) for view in self._views)])
+
+    def __getitem__(self, rows: Int64[np.ndarray, " rows"]) -> Float[np.ndarray, "rows values"]:
+        """Copies of those rows; raises ``IndexError`` for one that is not there."""
+        if len(rows) and not 0 <= rows.min() <= rows.max() < self._starts[-1]:
+            raise IndexError(f"rows {rows.min()} to {rows.max()}, expected 0 to {self._starts[-1] - 1}")
+        views = np.searchsorted(self._starts, rows, side="right") - 1
+        places = rows - self._starts[views]
+        found = np.empty((len(rows), self._views[0].shape[1]), self._views[0].dtype)
+        for number, (view, place) in enumerate(zip(views.tolist(), places.tolist(), strict=True)):
+            found[number] = self._views[view][place]
+        return found

@@ -18,6 +18,7 @@ from geometry_encoders.errors import InputError
 from geometry_encoders.retrieval.chunk_index import ChunkIndex, Found, Runs
 from geometry_encoders.retrieval.chunk_shards import (
     ChunkRows,
+    MappedRows,
     column_values,
     features,
     open_shards,
@@ -53,7 +54,7 @@ class ChunkDatabase:
         if len(self.dataset) != header.rows:
             raise InputError(f"{folder}: {len(self.dataset)} rows, expected {header.rows} as {HEADER} says")
         self._scenes, self._windows = runs_of(self.dataset, "scene"), runs_of(self.dataset, "window")
-        self._chunks = self.dataset.select_columns("chunk").with_format("arrow")
+        self._chunks = MappedRows(self.dataset, "chunk")
         self._index: ChunkIndex | None = None
         if header.index is not None:
             self._index = ChunkIndex.load(folder / header.index, header.settings.index)
@@ -324,13 +325,13 @@ class ChunkDatabase:
         return rows
 
     def chunks(self, rows: Int64[np.ndarray, "*places"] | Tensor) -> Float[Tensor, "*places side side side"]:
-        """The distances of those rows, float32 in the unit of the database."""
+        """The distances of those rows, float32 in the unit of the database; ``InputError`` for rows it has not."""
         wanted = torch.as_tensor(rows).cpu()
         unique, inverse = torch.unique(wanted, return_inverse=True)
+        if len(unique) and not 0 <= int(unique[0]) <= int(unique[-1]) < len(self):
+            raise InputError(f"rows {int(unique[0])} to {int(unique[-1])}, expected 0 to {len(self) - 1}")
         side = self._header.layout.target_size
-        table = self._chunks[unique.tolist()]
-        pieces = [piece.flatten().to_numpy() for piece in table.column("chunk").chunks]
-        found = torch.from_numpy(np.concatenate(pieces).astype(np.float32)).reshape(-1, side, side, side)
+        found = torch.from_numpy(self._chunks[unique.numpy()]).float().reshape(-1, side, side, side)
         return found[inverse]
 
     def compose(
