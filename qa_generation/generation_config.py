@@ -121,7 +121,7 @@ class GenerationConfig:
 
 
 # raise it whenever the same scenes and settings would give other records, so that old and new shards never mix
-FORMAT = 2
+FORMAT = 3
 _NESTED: dict[str, type] = {"sampling": SamplingConfig, "blind": BlindConfig}
 
 

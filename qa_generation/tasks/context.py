@@ -270,6 +270,14 @@ class SceneContext:
         """Centres of `boxes`, canvas pixels."""
         return (self.boxes[..., :2] + self.boxes[..., 2:]) // 2
 
+    @cached_property
+    def placed(self) -> Bool[np.ndarray, "views instances"]:
+        """Whether a view shows an instance partly hidden and nothing else of its kind, so that its name has one box."""
+        low, high = self.config.occlusion_window
+        occlusion = np.nan_to_num(self.table.occlusion, nan=1.0)
+        alone = (~self.table.absent).astype(np.int32) @ self.kin.astype(np.int32) == 1
+        return self.table.visible & alone & (occlusion >= low) & (occlusion <= high)
+
     def frame(self, facts: SetFacts, frame: int) -> str:
         """How the question calls a frame of the set."""
         view_id = self.table.view_ids[int(facts.members[frame])]

@@ -1,28 +1,28 @@
 """Object localisation: whether a frame shows an object and where its 2D box is centred (``obj_localization_occ``).
 
-Options are ``No`` and three ``Yes; (x, y)``. The three points form a triangle drawn without regard to the truth; one of
-its corners, chosen at random, is then put on the true centre (or, where the answer is ``No``, on the object's centre in
-another frame). So the true point is no more in the middle than the others, and triangles of both answers look alike.
-Things that are partly hidden stand near the border, where wrong points fit on the inner side only; so the true point is
-also made the outermost, the middle and the innermost of the three equally often, and is not asked for where it cannot.
+Options are ``No`` and three ``Yes; (x, y)``. Rugs lie low in a picture and lamps hang high, so points put around the
+true one give it away: it is the one where such things are wont to be. Wrong points are therefore places where things of
+this name are centred in other frames of the scene, under the very conditions that the true one meets. Of three such
+places none is more likely than another to be that of the asked frame.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 
 from qa_generation.generation_config import GenerationConfig
 from qa_generation.tasks.base import Candidate, Candidates, Draft, Mark, marks_of
 from qa_generation.tasks.categories import with_article
-from qa_generation.tasks.context import SceneContext, SetFacts
+from qa_generation.tasks.context import SceneContext
 
 TYPE = "obj_localization_occ"
 POINT_TYPE = "obj_localization_occ_na"
 NO, YES = 0, 1
-# sides of the triangle, in half diagonals of the box: from one on a corner never lies inside the box of another
-SIDES = (1.0, 2.0)
-MIN_SIDE_PX = 10.0
+POINTS = 3
+# any two of the three points are so far apart, in half diagonals of the larger box of the two
+LEAST_APART = 0.75
+LEAST_APART_PX = 10.0
 
 
 def shares(config: GenerationConfig) -> dict[int, float]:
@@ -39,13 +39,14 @@ def candidates(context: SceneContext) -> Candidates:
     """A candidate per view set, frame and instance: shown there with nothing of its kind beside it, or shown elsewhere
     while nothing of its kind has a pixel there."""
     parts = []
+    low, high = context.config.occlusion_window
     for index, facts in enumerate(context.sets):
-        fitting = _fitting(context, facts)
-        welcome = fitting.any(axis=0) & facts.shown & context.askable
+        occlusion = np.nan_to_num(context.table.occlusion[facts.members], nan=1.0)
+        partly_hidden = facts.visible & (occlusion >= low) & (occlusion <= high)
+        welcome = partly_hidden.any(axis=0) & context.askable
         for frame in range(len(facts.members)):
-            present = ~facts.absent[frame]
-            kin_present = (context.kin & present[None]).sum(axis=1)
-            positive = np.flatnonzero(fitting[frame] & context.askable & (kin_present == 1))
+            kin_present = (context.kin & ~facts.absent[frame][None]).sum(axis=1)
+            positive = np.flatnonzero(partly_hidden[frame] & (kin_present == 1) & context.askable)
             negative = np.flatnonzero(welcome & (kin_present == 0))
             found = np.concatenate([positive, negative])
             answer = np.repeat([YES, NO], [len(positive), len(negative)])
@@ -54,30 +55,18 @@ def candidates(context: SceneContext) -> Candidates:
     return Candidates.join(parts)
 
 
-def _fitting(context: SceneContext, facts: SetFacts) -> np.ndarray:
-    """(frames, instances): visible, partly hidden, and with room for wrong points on all sides."""
-    low, high = context.config.occlusion_window
-    occlusion = np.nan_to_num(context.table.occlusion[facts.members], nan=1.0)
-    boxes, centers = context.boxes[facts.members], context.centers[facts.members]
-    reach = np.hypot(boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1])[..., None] / 2.0
-    roomy = ((centers >= reach) & (centers < np.asarray(context.config.coord_size) - reach)).all(axis=-1)
-    return facts.visible & (occlusion >= low) & (occlusion <= high) & roomy
-
-
 def write(candidate: Candidate, context: SceneContext, rng: np.random.Generator) -> Draft | None:
-    """The question with its points; None where the triangle does not fit into the frame."""
+    """The question with its points; None where too few frames show such things at other places."""
     facts, column = context.sets[candidate.view_set], candidate.target
     category = context.labels[column]
-    shown_in = candidate.query
-    if candidate.answer == NO:
-        shown_in = int(rng.choice(np.flatnonzero(_fitting(context, facts)[:, column])))
-    box = context.boxes[int(facts.members[shown_in]), column]
-    points = triangle(box, context.config.coord_size, rng)
+    present = candidate.answer == YES
+    asked = int(facts.members[candidate.query])
+    box = context.boxes[asked, column]
+    points = _points(context, column, asked, box[None] if present else box[:0].reshape(0, 4), rng)
     if points is None:
         return None
     texts = [f"Yes; ({x}, {y})" for x, y in points]
-    present = candidate.answer == YES
-    marks = [Mark(shown_in, column, "target")]
+    marks = [Mark(candidate.query, column, "target")]
     return Draft(
         question=(
             f"Does {context.frame(facts, candidate.query)} show {with_article(category)}? "
@@ -91,6 +80,32 @@ def write(candidate: Candidate, context: SceneContext, rng: np.random.Generator)
         marks=tuple(marks if present else marks_of(context, candidate.view_set, [column], "elsewhere")),
         asked_box=tuple(int(v) for v in box) if present else (),
     )
+
+
+def _points(
+    context: SceneContext, column: int, asked: int, true: Int[np.ndarray, "true 4"], rng: np.random.Generator
+) -> Int[np.ndarray, "3 2"] | None:
+    """The centre of the true box, if there is one, and those of things of the name in other views than the asked."""
+    views, columns = np.nonzero(context.placed & context.members_of[context.category_of[column]])
+    order = rng.permutation(np.flatnonzero(views != asked))
+    boxes = np.concatenate([true, context.boxes[views[order], columns[order]]])
+    chosen = apart(boxes, POINTS)
+    return None if chosen is None else ((boxes[:, :2] + boxes[:, 2:]) // 2)[chosen]
+
+
+def apart(boxes: Int[np.ndarray, "boxes 4"], number: int) -> list[int] | None:
+    """The first boxes whose centres tell them apart, beginning with the first of all; None where there are too few."""
+    centers: Float[np.ndarray, "boxes 2"] = ((boxes[:, :2] + boxes[:, 2:]) // 2).astype(np.float64)
+    reach = np.maximum(LEAST_APART * np.hypot(*(boxes[:, 2:] - boxes[:, :2]).T) / 2.0, LEAST_APART_PX)
+    free: Bool[np.ndarray, " boxes"] = np.ones(len(boxes), dtype=bool)
+    chosen: list[int] = []
+    while len(chosen) < number:
+        if not free.any():
+            return None
+        chosen.append(int(np.argmax(free)))
+        distance = np.linalg.norm(centers - centers[chosen[-1]], axis=1)
+        free &= distance >= np.maximum(reach, reach[chosen[-1]])
+    return chosen
 
 
 def point_candidates(context: SceneContext) -> Candidates:
@@ -119,33 +134,3 @@ def write_point(candidate: Candidate, context: SceneContext, rng: np.random.Gene
         asked_box=tuple(int(v) for v in box),
         unit="px",
     )
-
-
-def triangle(
-    box: Int[np.ndarray, "4"], canvas: tuple[int, int], rng: np.random.Generator, tries: int = 192
-) -> Int[np.ndarray, "3 2"] | None:
-    """Three pixels on the canvas, the first the centre of ``box``, their sides 1-2 half diagonals.
-
-    The first is nearest to, second and farthest from the middle of the canvas with equal chances; None where it lies so
-    that it cannot be each of them.
-    """
-    center = (box[:2] + box[2:]) // 2
-    half_diagonal = max(float(np.hypot(*(box[2:] - box[:2]))) / 2.0, MIN_SIDE_PX)
-    angle = rng.uniform(0.0, 2.0 * np.pi, (tries, 2))
-    radius = rng.uniform(*SIDES, (tries, 2)) * half_diagonal
-    corners = np.zeros((tries, 3, 2))
-    corners[:, 1:] = radius[..., None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    # any corner may be the true one
-    order = np.array([[0, 1, 2], [1, 2, 0], [2, 0, 1]])[rng.integers(3, size=tries)]
-    corners = np.take_along_axis(corners, order[..., None], axis=1)
-    points = np.rint(corners - corners[:, :1] + center).astype(np.int64)
-
-    sides = np.linalg.norm(points - np.roll(points, 1, axis=1), axis=-1)
-    inside = ((points >= 0) & (points < np.asarray(canvas))).all(axis=(1, 2))
-    fits = inside & (sides >= SIDES[0] * half_diagonal).all(axis=1) & (sides <= SIDES[1] * half_diagonal).all(axis=1)
-    from_middle = np.linalg.norm(points - np.asarray(canvas) / 2, axis=-1)
-    nearer = (from_middle[:, 1:] < from_middle[:, :1]).sum(axis=1)
-    by_rank = [np.flatnonzero(fits & (nearer == rank)) for rank in range(3)]
-    if not all(len(found) for found in by_rank):
-        return None
-    return points[by_rank[int(rng.integers(3))][0]]

@@ -68,12 +68,11 @@ def test_letters_and_answers_are_balanced(seed: int):
         assert len(words) < 4 or len(related) < 12 or max(words.values()) <= ceil(0.3 * len(related)) + 1
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_no_is_true_as_often_as_any_other_option_of_localisation(seed: int):
-    records = [record for record in _records(seed) if record.question_type == "obj_localization_occ"]
+def test_no_is_true_as_often_as_any_other_option_of_localisation():
+    records = [r for seed in SEEDS for r in _records(seed) if r.question_type == "obj_localization_occ"]
     no = sum(record.ground_truth == "No" for record in records)
     # a few of the chosen turn out impossible to write
-    assert records and 0.15 <= no / len(records) <= 0.35
+    assert len(records) >= 20 and 0.15 <= no / len(records) <= 0.35
 
 
 def test_ids_are_unique_and_no_question_is_asked_twice_of_the_same_frames():
