@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +15,8 @@ from qa_generation.errors import InputError
 
 if TYPE_CHECKING:
     from benchmarks.spatialmosaic.dataset import BenchData
-    from benchmarks.spatialmosaic.report import Report
     from benchmarks.spatialmosaic.results import Run
+    from benchmarks.spatialmosaic.session import Session
 
 
 def bench(
@@ -27,7 +29,13 @@ def bench(
     out: Annotated[Path | None, typer.Option(help="Where to write; default: runs/bench/MODEL.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Questions answered at once.")] = 32,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Length limit of an answer, reasoning included.")] = 24,
-    baselines: Annotated[bool, typer.Option(help="Add the question-only baseline, learnt on the train split.")] = False,
+    baselines: Annotated[bool, typer.Option(help="Add the baselines that see no picture; chance always is.")] = False,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Add one: constant, question_only, best_view, other_views, shuffled_views, no_geometry, all."
+        ),
+    ] = None,
     against: Annotated[list[Path] | None, typer.Option(help="Folder of an earlier run to put beside this one.")] = None,
     name: Annotated[str, typer.Option(help="What the report calls the model; default: its folder name.")] = "",
     images: Annotated[Path | None, typer.Option(help="Folder the pictures are relative to; found by itself.")] = None,
@@ -50,74 +58,76 @@ def bench(
     if not model or dataset is None:
         raise InputError("bench: MODEL and DATASET are needed, e.g. spatialvlm bench tiny data/rooms")
     _be_quiet()
+    from benchmarks.spatialmosaic.baselines import BLIND, check_names
     from benchmarks.spatialmosaic.dataset import load
-    from benchmarks.spatialmosaic.report import compare
     from benchmarks.spatialmosaic.results import Run
+    from benchmarks.spatialmosaic.session import Session, Settings
     from spatialvlm.loading import resolve
 
+    names = check_names([*(BLIND if baselines else ("chance",)), *(baseline or ())])
     earlier = [Run.read(path) for path in against or ()]
-    data = load(dataset, split, images)
+    data = load(dataset, split, images).limited(limit)
+    _warn_of_missing_answers(data)
     resolve(model)  # so that a wrong name leaves no folder behind
     folder = out or Path("runs") / "bench" / (Path(model).resolve().name)
     folder.mkdir(parents=True, exist_ok=True)
-    run = _ask(model, data, folder, name or Path(model).name, limit, batch_size, max_new_tokens, dtype, device)
+    session = Session(model, folder, Settings(batch_size, max_new_tokens, dtype, device))
+    run = session.ask(data, name or Path(model).name)
+    others = _baseline_runs(names, data, session)
     if run is None:  # another process reports
         return
-    asked = {answer.id for answer in run.answers}
-    report = compare([*earlier, run, *_baseline_runs(data, asked, baselines)])
-    facts = {"model": model, "dataset": str(dataset), "split": split, "questions": len(run.answers)}
-    _write(folder, run, report, facts)
+    run = replace(run, facts=_facts(model, data, limit) | dict(run.facts))
+    _write(folder, [*earlier, run, *others], run, data)
+    session.forget_answers()
 
 
-def _ask(
-    model: str,
-    data: BenchData,
-    folder: Path,
-    name: str,
-    limit: int | None,
-    batch_size: int,
-    max_new_tokens: int,
-    dtype: str,
-    device: str,
-) -> Run | None:
-    """The model's answers; None on processes other than the first. An interrupted call goes on where it was."""
-    from benchmarks.spatialmosaic.harness import evaluate
-    from benchmarks.spatialmosaic.model import SpatialVLM, journal_path
+def _baseline_runs(names: Sequence[str], data: BenchData, session: Session) -> list[Run]:
+    """The named baselines; processes other than the first only take part where the model is asked again."""
+    from benchmarks.spatialmosaic.baselines import WITH_MODEL, run_baselines
 
-    journal = journal_path(folder, model)
-    lm = SpatialVLM(model, dtype=dtype or None, device=device or None, journal=str(journal), batch_size=batch_size)
-    chat = bool(getattr(lm.processor, "chat_template", None))
-    found = evaluate(lm, data, name, limit, max_new_tokens, apply_chat_template=chat)
-    for path in folder.glob(f"{journal.name}*") if found else ():
-        path.unlink()
-    return found[0] if found else None
+    if session.lm.process:
+        names = [name for name in names if name in WITH_MODEL]
+    return run_baselines(names, data, data.table["id"].to_pylist(), session.ask)
 
 
-def _baseline_runs(data: BenchData, asked: set[str], with_question_only: bool) -> list[Run]:
-    from benchmarks.spatialmosaic.baselines import chance, question_only
-    from benchmarks.spatialmosaic.dataset import load_train
+def _facts(model: str, data: BenchData, limit: int | None) -> dict[str, object]:
+    """What is known about the run beside its times."""
+    from benchmarks.spatialmosaic.facts import command_line, machine, model_digest, now, versions
 
-    test = [record for record in data.table.to_pylist() if record["id"] in asked]
-    runs = [chance(test)]
-    if with_question_only:
-        runs.append(question_only(load_train(data).to_pylist(), test))
-    return runs
+    return {
+        "command": command_line(),
+        "finished": now(),
+        "model": model,
+        "model_digest": model_digest(model),
+        "dataset": str(data.source),
+        "split": data.split,
+        "limit_per_type": limit,
+        "without_truth": len(data.without_truth()),
+        "versions": versions(),
+        "machine": machine(),
+    }
 
 
-def _write(folder: Path, run: Run, report: Report, facts: dict[str, object]) -> None:
-    import json
-
-    from benchmarks.spatialmosaic.render import print_report, to_html, to_markdown
-    from benchmarks.spatialmosaic.results import PREDICTIONS
+def _write(folder: Path, runs: Sequence[Run], run: Run, data: BenchData) -> None:
+    from benchmarks.spatialmosaic.publish import write_report
+    from benchmarks.spatialmosaic.render import print_report
+    from benchmarks.spatialmosaic.results import PREDICTIONS, RUN_FACTS
 
     run.write(folder / PREDICTIONS)
-    results = {"facts": facts} | report.to_json()
-    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (folder / "report.md").write_text(to_markdown(report, facts), encoding="utf-8")
-    (folder / "report.html").write_text(to_html(report, facts), encoding="utf-8")
+    report, files = write_report(folder, runs, data)
     print_report(report)
-    for name in (PREDICTIONS, "results.json", "report.md", "report.html"):
-        print(folder / name)
+    for path in (folder / PREDICTIONS, folder / RUN_FACTS, *files):
+        print(path)
+
+
+def _warn_of_missing_answers(data: BenchData) -> None:
+    """Lists questions that score 0 whatever is answered; the published scorer counts them all the same."""
+    missing = data.without_truth()
+    if missing:
+        named = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        print(
+            f"{data.source}: {len(missing)} questions have no readable answer and score 0, ids {named}", file=sys.stderr
+        )
 
 
 def _write_tasks(folder: Path, dataset: Path | None, split: str, images: Path | None) -> None:
@@ -127,7 +137,7 @@ def _write_tasks(folder: Path, dataset: Path | None, split: str, images: Path | 
     from benchmarks.spatialmosaic.taskfiles import GROUP, write_tasks
 
     data = load(dataset, split, images)
-    write_tasks(folder, data.question_types, data)
+    write_tasks(folder, data)
     print(f"{folder}: tasks for {len(data.question_types)} question types; run them as --tasks {GROUP}")
 
 

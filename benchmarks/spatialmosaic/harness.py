@@ -38,7 +38,7 @@ def evaluate(
         apply_chat_template: whether the prompt goes through the model's chat template.
     """
     data = data.limited(limit)
-    with tempfile.TemporaryDirectory() as folder, _unhashed_pictures(), utils.in_memory(data) as source:
+    with tempfile.TemporaryDirectory() as folder, _without_extras(), utils.in_memory(data) as source:
         write_tasks(Path(folder), data, source)
         results = simple_evaluate(
             model=model,
@@ -59,14 +59,14 @@ def evaluate(
 
 
 @contextmanager
-def _unhashed_pictures() -> Iterator[None]:
-    """Keeps lm-eval from decoding every picture again, only to log a hash that we do not read."""
-    before = evaluator.LMEVAL_HASHMM
-    evaluator.LMEVAL_HASHMM = False
+def _without_extras() -> Iterator[None]:
+    """Keeps lm-eval from decoding every picture again for a hash, and from listing all packages of the machine."""
+    before = evaluator.LMEVAL_HASHMM, evaluator.add_env_info
+    evaluator.LMEVAL_HASHMM, evaluator.add_env_info = False, lambda storage: None
     try:
         yield
     finally:
-        evaluator.LMEVAL_HASHMM = before
+        evaluator.LMEVAL_HASHMM, evaluator.add_env_info = before
 
 
 def _scored(sample: Mapping[str, Any]) -> ScoredAnswer:
