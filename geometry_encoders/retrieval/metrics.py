@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -68,6 +69,41 @@ class MeshMetrics:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class SurfaceSamples:
+    """A surface made ready to be compared: several predictions meet the same true one.
+
+    Attributes:
+        points, normals: uniform on the surface.
+        cells: that the surface touches, see `surface_cells`.
+    """
+
+    points: Points
+    normals: Points
+    cells: Int[np.ndarray, "cells 3"]
+
+    @classmethod
+    def of(cls, mesh: TriangleMesh, samples: int = SAMPLES, seed: int = 0) -> SurfaceSamples:
+        """Of a mesh in voxel units; raises ``InputError`` where it has no triangles."""
+        if not len(mesh.triangles):
+            raise InputError("the mesh has no triangles, expected a surface to compare")
+        surface = trimesh.Trimesh(mesh.vertices, mesh.triangles, process=False)
+        points, faces = trimesh.sample.sample_surface(surface, samples, seed=seed)[:2]
+        return cls(np.asarray(points), surface.face_normals[faces], surface_cells(mesh))
+
+    @cached_property
+    def tree(self) -> cKDTree:
+        """For nearest neighbours among the points."""
+        return cKDTree(self.points, leafsize=_LEAF_POINTS)
+
+
+def compare_surfaces(predicted: SurfaceSamples, true: SurfaceSamples) -> MeshMetrics:
+    """All measures of a predicted surface."""
+    union = len(np.unique(np.concatenate((predicted.cells, true.cells)), axis=0))
+    iou = (len(predicted.cells) + len(true.cells) - union) / union
+    return MeshMetrics(iou, _compare_points(predicted, true))
+
+
 def mesh_metrics(predicted: TriangleMesh, true: TriangleMesh, samples: int = SAMPLES, seed: int = 0) -> MeshMetrics:
     """All measures of a predicted mesh in voxel units.
 
@@ -80,23 +116,23 @@ def mesh_metrics(predicted: TriangleMesh, true: TriangleMesh, samples: int = SAM
     for mesh, what in ((predicted, "predicted"), (true, "true")):
         if not len(mesh.triangles):
             raise InputError(f"the {what} mesh has no triangles, expected a surface to compare")
-    clouds = [_sample(mesh, samples, seed + number) for number, mesh in enumerate((predicted, true))]
-    return MeshMetrics(surface_iou(predicted, true), point_metrics(*clouds[0], *clouds[1]))
-
-
-def _sample(mesh: TriangleMesh, count: int, seed: int) -> tuple[Points, Points]:
-    surface = trimesh.Trimesh(mesh.vertices, mesh.triangles, process=False)
-    points, faces = trimesh.sample.sample_surface(surface, count, seed=seed)[:2]
-    return np.asarray(points), surface.face_normals[faces]
+    return compare_surfaces(SurfaceSamples.of(predicted, samples, seed), SurfaceSamples.of(true, samples, seed + 1))
 
 
 def point_metrics(predicted: Points, predicted_normals: Points, true: Points, true_normals: Points) -> PointMetrics:
     """The measures of two sets of points with unit normals."""
-    to_true, nearest_true = cKDTree(true, leafsize=_LEAF_POINTS).query(predicted)
-    to_predicted, nearest_predicted = cKDTree(predicted, leafsize=_LEAF_POINTS).query(true)
+    nowhere = np.zeros((0, 3), np.int64)
+    return _compare_points(
+        SurfaceSamples(predicted, predicted_normals, nowhere), SurfaceSamples(true, true_normals, nowhere)
+    )
+
+
+def _compare_points(predicted: SurfaceSamples, true: SurfaceSamples) -> PointMetrics:
+    to_true, nearest_true = true.tree.query(predicted.points)
+    to_predicted, nearest_predicted = predicted.tree.query(true.points)
     agreement = (
-        np.abs((predicted_normals * true_normals[nearest_true]).sum(axis=1)).mean(),
-        np.abs((true_normals * predicted_normals[nearest_predicted]).sum(axis=1)).mean(),
+        np.abs((predicted.normals * true.normals[nearest_true]).sum(axis=1)).mean(),
+        np.abs((true.normals * predicted.normals[nearest_predicted]).sum(axis=1)).mean(),
     )
     precision, recall = float((to_true <= THRESHOLD).mean()), float((to_predicted <= THRESHOLD).mean())
     wide = float((to_true <= THRESHOLD_WIDE).mean()), float((to_predicted <= THRESHOLD_WIDE).mean())
@@ -128,13 +164,6 @@ def surface_cells(mesh: TriangleMesh, cell: float = CELL) -> Int[np.ndarray, "ce
     rounds = 10 + max(0, math.ceil(math.log2(max(longest / cell, 1.0))))
     vertices, _ = trimesh.remesh.subdivide_to_size(mesh.vertices, mesh.triangles, max_edge=cell / 2, max_iter=rounds)
     return np.unique(np.round(vertices / cell).astype(np.int64), axis=0)
-
-
-def surface_iou(predicted: TriangleMesh, true: TriangleMesh, cell: float = CELL) -> float:
-    """Shared cells over all cells that two surfaces touch."""
-    ours, theirs = surface_cells(predicted, cell), surface_cells(true, cell)
-    union = len(np.unique(np.concatenate((ours, theirs)), axis=0))
-    return (len(ours) + len(theirs) - union) / union
 
 
 # ---- quick measures on occupied voxels, while training ---------------------------------------------------------------

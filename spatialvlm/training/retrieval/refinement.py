@@ -24,6 +24,7 @@ from geometry_encoders.retrieval.official import load_own_folder
 from geometry_encoders.retrieval.refinement import RetrievalFuseModel
 from geometry_encoders.retrieval.refinement.losses import TrueShape
 from geometry_encoders.retrieval.refinement.phases import Phase, phase_loss, phases_of, trained_parameters
+from geometry_encoders.retrieval.retrieved import RetrievedWindows
 from geometry_encoders.retrieval.scale import preset_scale
 from geometry_encoders.retrieval.window_store import WindowDataset, WindowStore
 from spatialvlm.training.command import run_recipe_command
@@ -176,9 +177,7 @@ def build_samples(recipe: RefinementRecipe) -> tuple[RefinementSamples, Refineme
     data, scale = recipe.data, preset_scale(recipe.data.scale)
     store = WindowStore(Path(data.windows))
     parts = split_scenes(store.scenes(), data.held_out, recipe.seed)
-    retrieved = None
-    if data.retrieved is not None:
-        retrieved = RetrievedWindows(Path(data.retrieved))
+    retrieved = None if data.retrieved is None else RetrievedWindows(Path(data.retrieved))
     samples = []
     for scenes, kind in zip(parts, ("to learn from", "held out"), strict=True):
         windows = WindowDataset(store, scale, scenes, data.num_points, recipe.seed, keep_empty=False)

@@ -121,7 +121,8 @@ class RefinementRecipe:
             self.network.config(self.data.scale)
         except InputError as error:
             raise ValueError(f"network: {error}") from error
-        if self.network.fusion != "none" and self.data.retrieved is None:
+        fuses = self.network.fusion != "none" and self.network.candidates > 0
+        if fuses and self.data.retrieved is None:
             raise ValueError(f"data.retrieved is empty, expected a folder with network.fusion {self.network.fusion!r}")
         if self.skip and self.start is None:
             raise ValueError("skip names phases without start, expected a network that has been through them")

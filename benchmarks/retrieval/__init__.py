@@ -1,0 +1,1 @@
+"""What retrieval brings to completed geometry: ablation by the measures of RetrievalFuse (ICCV 2021)."""
