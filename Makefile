@@ -10,7 +10,7 @@ export HF_HUB_OFFLINE ?= 1
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --progress-bar off --constraint constraints.txt --editable '.[dev,app,reconstruction,export]'
+	$(BIN)/python -m pip install --quiet --progress-bar off --constraint constraints.txt --editable '.[dev,app,reconstruction,retrieval,export]'
 	touch $@
 
 demo: $(STAMP)  ## rooms -> questions -> fine-tuning -> benchmark -> an answer about photos

@@ -26,7 +26,11 @@ def build_app() -> typer.Typer:
     )
     app.callback()(lambda: None)
     for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
-        app.command(point.name)(point.load())
+        verb = point.load()
+        if isinstance(verb, typer.Typer):  # a verb with verbs of its own
+            app.add_typer(verb, name=point.name)
+        else:
+            app.command(point.name)(verb)
     return app
 
 

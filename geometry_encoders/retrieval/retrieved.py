@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,6 +55,22 @@ def retrieve(
     parts = [encoder(input_chunks=part.to(encoder.device)).input_embeddings.cpu() for part in chunks.split(512)]
     own = None if exclude_window is None else [name for name in exclude_window for _ in range(layout.count)]
     return database.search(torch.cat(parts), k, exclude_scene, own)
+
+
+def composing_retriever(
+    encoder: ChunkEncoder, database: ChunkDatabase, k: int = 4, exclude_scene: str | None = None
+) -> Callable[[Float[Tensor, "windows side side side"]], Float[Tensor, "windows k 64 64 64"]]:
+    """A function from inputs in the unit of the database to their k composed neighbours, as `refine_scene` wants it.
+
+    Raises ``InputError`` where the database was made by another encoder; the function itself as `retrieve`.
+    """
+    database.check_encoder(encoder)
+
+    def retriever(inputs: Float[Tensor, "windows side side side"]) -> Float[Tensor, "windows k 64 64 64"]:
+        _, rows = retrieve(encoder, database, inputs, k, exclude_scene)
+        return torch.stack([database.compose(part) for part in rows.reshape(len(inputs), -1, k)])
+
+    return retriever
 
 
 def retrieve_windows(
