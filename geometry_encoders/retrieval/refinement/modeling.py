@@ -90,6 +90,11 @@ class RetrievalFuseModel(PreTrainedModel):
                     mapping.weight.data.add_(0.01 * torch.randn_like(mapping.weight))
                     nn.init.zeros_(mapping.bias)  # type: ignore[arg-type]
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; the CPU for ``fusion="nearest"``, which has none."""
+        return next((weight.device for weight in self.parameters()), torch.device("cpu"))
+
     # ---- parts -----------------------------------------------------------------------------------------------------
 
     def encode_chunks(self, windows: Float[Tensor, "windows 64 64 64"]) -> Float[Tensor, "chunks channels 8 8 8"]:
