@@ -108,7 +108,7 @@ def compare_pair(first: Run, second: Run, measure: Measure = strict) -> Comparis
         first=first.name,
         second=second.name,
         difference=difference,
-        p_value=_sign_flip_p((units.sums / units.counts.sum(axis=1, keepdims=True)).mean(axis=0)),
+        p_value=_sign_flip_p(units.shares()),
         scenes=len(set(scenes)),
         clustered=units.clustered,
         only_first=only_first,

@@ -15,6 +15,7 @@ from benchmarks.spatialmosaic.pages.report_page import to_html
 from benchmarks.spatialmosaic.render import to_markdown
 from benchmarks.spatialmosaic.report import Report, compare
 from benchmarks.spatialmosaic.results import PREDICTIONS, Run
+from benchmarks.spatialmosaic.texts import TITLE
 from qa_generation.whole_files import write_whole
 
 RESULTS, MARKDOWN, PAGE = "results.json", "report.md", "report.html"
@@ -22,7 +23,11 @@ BASELINES = "baselines"  # folder with the answers of every baseline, for leader
 
 
 def write_report(
-    folder: Path, runs: Sequence[Run], data: BenchData | None = None, facts: Mapping[str, Any] | None = None
+    folder: Path,
+    runs: Sequence[Run],
+    data: BenchData | None = None,
+    facts: Mapping[str, Any] | None = None,
+    title: str = TITLE,
 ) -> tuple[Report, list[Path]]:
     """The report over some runs and the files it was written to: ``results.json``, ``report.md``, ``report.html``.
 
@@ -33,6 +38,7 @@ def write_report(
         runs: as for `compare`; the last model is what the report is about.
         data: the questions, for examples with pictures; left out, the page has none.
         facts: shown in front of the facts of that model's run.
+        title: name of the benchmark.
 
     Raises:
         InputError: as `compare`.
@@ -41,9 +47,9 @@ def write_report(
     shown = {**(facts or {}), **report.subject.facts}
     examples = worst_examples(report, data) if data is not None else []
     contents = {
-        RESULTS: json.dumps({"facts": shown} | report.to_json(), indent=1, default=str) + "\n",
-        MARKDOWN: to_markdown(report, shown),
-        PAGE: to_html(report, shown, examples),
+        RESULTS: json.dumps({"title": title, "facts": shown} | report.to_json(), indent=1, default=str) + "\n",
+        MARKDOWN: to_markdown(report, shown, title),
+        PAGE: to_html(report, shown, examples, title),
     }
     for name, text in contents.items():
         write_whole(folder / name, text)

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from benchmarks.spatialmosaic.pages.report_page import to_html
 from benchmarks.spatialmosaic.report import SUMMARIES, Report, Row, Table
-from benchmarks.spatialmosaic.texts import NOTE, cell_text, flat_facts
+from benchmarks.spatialmosaic.texts import NOTE, TITLE, cell_text, flat_facts
 
 __all__ = ["NOTE", "cell_text", "print_report", "to_html", "to_markdown"]
 
@@ -45,9 +45,9 @@ def _runs_table(report: Report) -> rich.table.Table:
     return view
 
 
-def to_markdown(report: Report, facts: Mapping[str, Any] | None = None) -> str:
+def to_markdown(report: Report, facts: Mapping[str, Any] | None = None, title: str = TITLE) -> str:
     """All tables as Markdown, under a list of facts about the run."""
-    parts = ["# SpatialMosaic-Bench", "\n".join(f"- {name}: {value}" for name, value in flat_facts(facts or {}))]
+    parts = [f"# {title}", "\n".join(f"- {name}: {value}" for name, value in flat_facts(facts or {}))]
     if report.comparisons:
         parts.append("\n".join(["## Findings", "", *(f"- {found.sentence()}" for found in report.comparisons)]))
     for table in report.tables:

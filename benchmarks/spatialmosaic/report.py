@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from benchmarks.spatialmosaic.facets import groupings
+from benchmarks.spatialmosaic.families import families_of, has_types, weight_of
 from benchmarks.spatialmosaic.paired import Comparison, compare_pair
 from benchmarks.spatialmosaic.results import Run, ScoredAnswer
-from benchmarks.spatialmosaic.scoring import ACCURACY, metric_of
+from benchmarks.spatialmosaic.scoring import ACCURACY
 from benchmarks.spatialmosaic.statistics import (
     Cell,
     Measure,
@@ -21,7 +22,6 @@ from benchmarks.spatialmosaic.statistics import (
     strict,
 )
 from qa_generation.errors import InputError
-from qa_generation.prompts import ALL_FAMILIES
 
 FORMAT = 2
 OVERALL = "Overall (mean of types)"
@@ -83,8 +83,17 @@ class Report:
 
 def _summary(run: Run) -> dict[str, Any]:
     lenient = None if run.role == "expected" else run.aggregate_repaired()
-    facts = dict(run.facts)
-    return {"n": len(run.answers), "role": run.role, **run.aggregate(), "repaired": lenient, "facts": facts}
+    summary = {
+        "n": len(run.answers),
+        "role": run.role,
+        **run.aggregate(),
+        "repaired": lenient,
+        "facts": dict(run.facts),
+    }
+    mean = mean_over_types(run.answers)
+    if mean is not None and any(weight_of(answer.question_type) != 1.0 for answer in run.answers):
+        summary["overall"] = 100.0 * mean.mean
+    return summary
 
 
 def compare(runs: Sequence[Run]) -> Report:
@@ -142,24 +151,16 @@ def _family_rows(runs: Sequence[Run], measure: Measure) -> Iterator[Row]:
         return mean_over_types(answers, measure)
 
     yield _row(OVERALL, runs, present, over_types)
-    choices = {kind for kind in present if metric_of(kind) == ACCURACY}
+    choices = {answer.question_type for run in runs for answer in run.answers if answer.metric == ACCURACY}
     if choices and choices != present:
         yield _row(CHOICES, runs, choices, over_types)
         yield _row(OTHERS, runs, present - choices, over_types)
     for family, kinds in families_of(present).items():
         yield _row(family, runs, set(kinds), over_types)
-        if len(ALL_FAMILIES.get(family, kinds)) > 1:
+        if has_types(family):
             for kind in kinds:
                 row = _row(kind, runs, {kind}, lambda answers: mean_score(answers, measure))
                 yield replace(row, indent=1)
-
-
-def families_of(present: set[str]) -> dict[str, tuple[str, ...]]:
-    """The families that have one of the types, with those types; a type of no family is one by itself."""
-    found = {family: tuple(kind for kind in kinds if kind in present) for family, kinds in ALL_FAMILIES.items()}
-    known = {kind for kinds in ALL_FAMILIES.values() for kind in kinds}
-    found |= {kind: (kind,) for kind in sorted(present - known)}
-    return {family: kinds for family, kinds in found.items() if kinds}
 
 
 def _row(label: str, runs: Sequence[Run], kinds: set[str], average: _Average) -> Row:

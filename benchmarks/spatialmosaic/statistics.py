@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import binomtest
 
+from benchmarks.spatialmosaic.families import weight_of
 from benchmarks.spatialmosaic.results import ScoredAnswer
 from qa_generation.seeding import generator
 
@@ -91,18 +92,20 @@ class Units:
         sums, counts: of the values of each type in each unit.
         clustered: whether units are scenes.
         squares: sum of squared deviations from the type's mean, per type.
+        weights: of the types in the mean over types, adding up to 1; equal, but see `families.weight_of`.
     """
 
     sums: Float[np.ndarray, "types units"]
     counts: Float[np.ndarray, "types units"]
     clustered: bool
     squares: Float[np.ndarray, " types"]
+    weights: Float[np.ndarray, " types"]
 
     @classmethod
     def of(cls, values: Sequence[float], scenes: Sequence[str], kinds: Sequence[str]) -> Units:
         """Sorted by name, so that the order of the values does not matter to scenes."""
         value = np.asarray(values, dtype=np.float64)
-        row: Int[np.ndarray, " n"] = np.unique(np.asarray(kinds), return_inverse=True)[1]
+        names, row = np.unique(np.asarray(kinds), return_inverse=True)
         scene: Int[np.ndarray, " n"] = np.unique(np.asarray(scenes), return_inverse=True)[1]
         clustered = int(scene.max()) + 1 >= MIN_SCENES
         unit = scene if clustered else np.arange(len(value))
@@ -111,31 +114,42 @@ class Units:
         np.add.at(sums, (row, unit), value)
         np.add.at(counts, (row, unit), 1.0)
         deviation = value - (sums.sum(axis=1) / counts.sum(axis=1))[row]
-        return cls(sums, counts, clustered, np.bincount(row, weights=deviation**2, minlength=shape[0]))
+        squares = np.bincount(row, weights=deviation**2, minlength=shape[0])
+        weights = np.array([weight_of(str(name)) for name in names])
+        return cls(sums, counts, clustered, squares, weights / weights.sum())
 
     @property
     def means(self) -> Float[np.ndarray, " types"]:
         """Mean of every type."""
         return self.sums.sum(axis=1) / self.counts.sum(axis=1)
 
+    @property
+    def mean(self) -> float:
+        """The mean of these means."""
+        return float(self.weights @ self.means)
+
+    def shares(self) -> Float[np.ndarray, " units"]:
+        """What every unit adds to the mean of means; they sum to it."""
+        return self.weights @ (self.sums / self.counts.sum(axis=1, keepdims=True))
+
     def influence(self) -> Float[np.ndarray, " units"]:
         """What every unit adds to the mean of means' deviation from its expectation; they sum to zero."""
         deviations = self.sums - self.means[:, None] * self.counts
-        return (deviations / self.counts.sum(axis=1, keepdims=True)).mean(axis=0)
+        return self.weights @ (deviations / self.counts.sum(axis=1, keepdims=True))
 
     def stderr(self) -> float | None:
         """Standard error of the mean of means; None where a type has one value only and nothing clusters."""
-        types, units = self.sums.shape
+        units = self.sums.shape[1]
         if self.clustered:
             return math.sqrt(float((self.influence() ** 2).sum()) * units / (units - 1))
         counts = self.counts.sum(axis=1)
         if (counts < 2).any():
             return None
-        return math.sqrt(float((self.squares / (counts - 1) / counts).sum())) / types
+        return math.sqrt(float((self.weights**2 * self.squares / (counts - 1) / counts).sum()))
 
 
 def _cell(units: Units) -> Cell:
-    mean, stderr = float(units.means.mean()), units.stderr()
+    mean, stderr = units.mean, units.stderr()
     low, high = _interval(units, mean, stderr)
     return Cell(mean, stderr, int(units.counts.sum()), low, high)
 
@@ -153,7 +167,7 @@ def _interval(units: Units, mean: float, stderr: float | None) -> tuple[float | 
     with np.errstate(invalid="ignore"):
         means = (drawn @ units.sums.T) / (drawn @ units.counts.T)
     # a rare type that is missing from a draw keeps its mean
-    overall = np.where(np.isnan(means), units.means, means).mean(axis=1)
+    overall = np.where(np.isnan(means), units.means, means) @ units.weights
     low, high = np.quantile(overall, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.spatialmosaic.statistics import MIN_SCENES, Cell
 
+TITLE = "SpatialMosaic-Bench"
 NOTE = (
     f"Percent with 95 % bootstrap intervals: scenes are drawn from {MIN_SCENES} scenes on, else questions. Overall and "
     "families are means of their question types; levels, numbers of views and gains are means over questions, whose "

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from PIL import Image, ImageDraw
 
 from benchmarks.spatialmosaic.dataset import BenchData
-from benchmarks.spatialmosaic.report import Report, families_of
+from benchmarks.spatialmosaic.families import families_of
+from benchmarks.spatialmosaic.report import Report
 from benchmarks.spatialmosaic.results import ScoredAnswer
 from qa_generation.prompts import frame_name
 from spatialvlm.images import load_photo

@@ -5,20 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.spatialmosaic.families import families_of
 from benchmarks.spatialmosaic.pages.examples import Example
 from benchmarks.spatialmosaic.pages.radar import MOST_RUNS, Radar, radar
 from benchmarks.spatialmosaic.pages.templates import render
-from benchmarks.spatialmosaic.report import Report, families_of
-from benchmarks.spatialmosaic.texts import NOTE, flat_facts
+from benchmarks.spatialmosaic.report import Report
+from benchmarks.spatialmosaic.texts import NOTE, TITLE, flat_facts
 
 
-def to_html(report: Report, facts: Mapping[str, Any] | None = None, examples: Sequence[Example] = ()) -> str:
+def to_html(
+    report: Report,
+    facts: Mapping[str, Any] | None = None,
+    examples: Sequence[Example] = (),
+    title: str = TITLE,
+) -> str:
     """One page: overall scores, findings, radar charts, all tables, examples, and how the run was made."""
     flat = list(flat_facts(facts or {}))
     command = next((value for name, value in flat if name == "command"), "")
     return render(
         "report.html.jinja",
-        title="SpatialMosaic-Bench",
+        title=title,
         report=report,
         subject=report.subject,
         overview=_overview(report),

@@ -1,0 +1,1 @@
+"""lm-eval tasks: one per neighbour, each over all its questions."""
