@@ -44,7 +44,8 @@ def versions() -> dict[str, str]:
 def machine() -> dict[str, Any]:
     """What the run ran on."""
     threads = os.environ.get("OMP_NUM_THREADS")
-    return {"system": f"{platform.system()} {platform.machine()}", "cores": os.cpu_count(), "threads": int(threads) if threads else None}
+    system = f"{platform.system()} {platform.machine()}"
+    return {"system": system, "cores": os.cpu_count(), "threads": int(threads) if threads else None}
 
 
 def now() -> str:

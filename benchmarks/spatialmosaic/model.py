@@ -25,10 +25,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from benchmarks.spatialmosaic.journal import Journal
-from benchmarks.spatialmosaic.shared_views import share_views, worth_sharing
+from benchmarks.spatialmosaic.shared_views import OncePerPicture, share_views, worth_sharing
 from qa_generation.errors import InputError
 from spatialvlm.images import load_photo
 from spatialvlm.loading import load_model
+from spatialvlm.models import SpatialMosaicProcessor
 
 # processes wait for the slowest; the default of half an hour would end a long run at its very end
 _PATIENCE = timedelta(weeks=4)
@@ -73,6 +74,8 @@ class SpatialVLM(HFMultimodalLM):
         self.processes = self._distributed.num_processes if self._distributed else 1
         place = self._distributed.device if self._distributed else device
         model, self.processor = load_model(pretrained, dtype, place)
+        if isinstance(self.processor, SpatialMosaicProcessor):
+            self.processor.image_processor = OncePerPicture(self.processor.image_processor)
         super().__init__(model, **kwargs)
         self.journal = Journal(Path(journal), self.process) if journal else None
         self.seconds_in_model = 0.0
@@ -167,7 +170,6 @@ def _distributed() -> Accelerator | None:
 @contextmanager
 def _cheap_collection() -> Iterator[None]:
     """lm-eval collects garbage after every batch; what exists now is kept out of that (0.3 s each time on a CPU)."""
-    gc.collect()
     gc.freeze()
     try:
         yield

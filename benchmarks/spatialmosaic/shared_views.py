@@ -20,6 +20,32 @@ def worth_sharing(model: Any, same_views: Sequence[int]) -> bool:
     return hasattr(model, "encode_views") and len(set(same_views)) < len(same_views)
 
 
+class OncePerPicture:
+    """An image processor of fixed size that works on every picture of a call once, however often it is shown.
+
+    Pictures are told apart as objects. Results are those of the processor itself.
+    """
+
+    def __init__(self, processor: Any) -> None:
+        self._processor = processor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._processor, name)
+
+    def __call__(self, images: Any, *args: Any, **kwargs: Any) -> Any:
+        """The processor's output for all pictures in their order, ``images`` flat or one list per prompt."""
+        flat = [image for item in images for image in (item if isinstance(item, list | tuple) else [item])]
+        distinct = {id(image): image for image in flat}
+        if len(distinct) == len(flat):
+            return self._processor(images, *args, **kwargs)
+        output = self._processor(list(distinct.values()), *args, **kwargs)
+        place = {key: index for index, key in enumerate(distinct)}
+        pixels = output["pixel_values"]
+        order = [place[id(image)] for image in flat]
+        output["pixel_values"] = pixels[order] if torch.is_tensor(pixels) else [pixels[index] for index in order]
+        return output
+
+
 @torch.inference_mode()
 def share_views(model: Any, inputs: Mapping[str, Any], same_views: Sequence[int]) -> dict[str, Any]:
     """Inputs for `generate` in which the views are already read.

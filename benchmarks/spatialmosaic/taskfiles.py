@@ -47,7 +47,7 @@ def write_tasks(folder: Path, data: BenchData | None = None, source: str | None 
         folder: made if absent.
         data: dataset whose types get tasks, with its absolute paths; without it all published types, and the tasks ask
             the environment. A type without documents would stop lm-eval.
-        source: name given by ``tasks.utils.in_memory`` instead of the paths.
+        source: name given by ``tasks.utils.in_memory`` instead of the paths; places get no groups then.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if folder.resolve() != PACKAGED:
@@ -55,7 +55,7 @@ def write_tasks(folder: Path, data: BenchData | None = None, source: str | None 
     by_place = data.types_by_place if data else PUBLISHED
     location = {"data": source} if source else _location(data) if data else {}
     everywhere: Sequence[str] = data.question_types if data else QUESTION_TYPES
-    types: list[tuple[str | None, Sequence[str]]] = [(None, everywhere), *by_place.items()]
+    types: list[tuple[str | None, Sequence[str]]] = [(None, everywhere), *(() if source else by_place.items())]
     configs = [config for place, kinds in types for config in (*_tasks(place, kinds, location), *_groups(place, kinds))]
     written = [_dump(folder, config.get("group") or config["task"], config) for config in configs]
     for path in set(folder.glob("spatialmosaic_*.yaml")) - set(written):
