@@ -18,6 +18,7 @@ from geometry_encoders.errors import InputError
 
 Runs = Sequence[tuple[int, int]]  # rows first..last-1
 Found = tuple[Float32[np.ndarray, "queries k"], Int64[np.ndarray, "queries k"]]
+_BATCH = 65536
 TRAINING_VECTORS = 65536  # for the coarse quantiser and the codes
 
 
@@ -64,8 +65,9 @@ def faiss() -> Any:
 class ChunkIndex:
     """Vectors in rows 0, 1, 2, ...; made by `build`, or read with everything memory-mapped by `load`."""
 
-    def __init__(self, settings: IndexSettings, flat: Any, lists: Any) -> None:
-        self.settings, self._flat, self._lists = settings, flat, lists
+    def __init__(self, settings: IndexSettings, flat: Any, lists: Any, mapped: Path | None = None) -> None:
+        """Use `build` or `load`; ``mapped`` is the file that ``lists`` is a view of."""
+        self.settings, self._flat, self._lists, self._mapped = settings, flat, lists, mapped
         self._refined: Any = None if lists is None else faiss().IndexRefine(lists, flat)
 
     @classmethod
@@ -80,9 +82,8 @@ class ChunkIndex:
         flat = faiss().IndexFlatL2(dimension)
         for batch in vectors:
             flat.add(np.ascontiguousarray(batch, np.float32))
-        index = cls(settings, flat, None)
         if settings.kind == "exact":
-            return index
+            return cls(settings, flat, None)
         if dimension % settings.codes or count < 256:
             raise InputError(
                 f"index: ivf_pq with {settings.codes} codes over {count} vectors of length {dimension},"
@@ -93,11 +94,11 @@ class ChunkIndex:
         )
         chosen = np.linspace(0, count - 1, min(count, TRAINING_VECTORS)).astype(np.int64)
         lists.cp.max_points_per_centroid = 64
-        lists.train(index.vectors(chosen))
-        index = cls(settings, flat, lists)
-        for batch in index.all_vectors():
-            lists.add(batch)
-        return index
+        lists.cp.min_points_per_centroid = lists.pq.cp.min_points_per_centroid = 1  # few are warned of, not refused
+        lists.train(flat.reconstruct_batch(chosen))
+        for start in range(0, count, _BATCH):
+            lists.add(flat.reconstruct_n(start, min(_BATCH, count - start)))
+        return cls(settings, flat, lists)
 
     @property
     def count(self) -> int:
@@ -109,11 +110,7 @@ class ChunkIndex:
         """Length of a vector."""
         return int(self._flat.d)
 
-    def vectors(self, rows: Int64[np.ndarray, " rows"]) -> Float32[np.ndarray, "rows dim"]:
-        """The exact vectors of those rows."""
-        return self._flat.reconstruct_batch(np.ascontiguousarray(rows, np.int64))
-
-    def all_vectors(self, batch: int = 65536) -> Iterator[Float32[np.ndarray, "rows dim"]]:
+    def all_vectors(self, batch: int = _BATCH) -> Iterator[Float32[np.ndarray, "rows dim"]]:
         """All vectors, batch by batch."""
         for start in range(0, self.count, batch):
             yield self._flat.reconstruct_n(start, min(batch, self.count - start))
@@ -162,7 +159,9 @@ class ChunkIndex:
         flat = module.IndexFlatL2(self.dimension)
         for batch in self.all_vectors():
             flat.add(batch)
-        lists = None if self._lists is None else module.clone_index(self._lists)
+        lists = self._lists
+        if lists is not None:  # mapped lists cannot be written to
+            lists = module.clone_index(lists) if self._mapped is None else module.read_index(str(self._mapped))
         for batch in vectors:
             rows = np.ascontiguousarray(batch, np.float32)
             flat.add(rows)
@@ -194,7 +193,7 @@ class ChunkIndex:
             raise InputError(
                 f"{_lists_path(stem)}: {lists.ntotal} vectors of {lists.d}, expected {flat.ntotal} of {flat.d}"
             )
-        return cls(settings, flat, lists)
+        return cls(settings, flat, lists, _lists_path(stem))
 
 
 def _flat_path(stem: Path) -> Path:

@@ -278,7 +278,7 @@ class ChunkDatabase:
             left = len(self) - sum(last - first for first, last in runs)
             if k > left:
                 raise InputError(
-                    f"{self.folder}: k is {k}, expected 1 to {left}, the chunks in the database that may be found"
+                    f"{self.folder}: k is {k}, expected 1 to {left}: of {len(self)} chunks {len(self) - left} are excluded"
                 )
             assert self._index is not None
             distances[members], rows[members] = self._index.search(queries[members], k, runs)
