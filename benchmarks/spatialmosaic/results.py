@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,7 +91,7 @@ class Run:
     def write(self, path: Path) -> None:
         """Writes one JSON object per answer to ``path``, and ``run.json`` with role and facts beside it."""
         with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.writelines(json.dumps(_plain(asdict(answer)), ensure_ascii=False) + "\n" for answer in self.answers)
+            stream.writelines(json.dumps(_plain(vars(answer)), ensure_ascii=False) + "\n" for answer in self.answers)
         about = {"name": self.name, "role": self.role, "facts": dict(self.facts)}
         with whole_file(path.with_name(RUN_FACTS)) as partial:
             partial.write_text(json.dumps(_plain(about), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from qa_generation.errors import InputError
 from spatialvlm.cli import build_app
 from tests.benchmarks.samples import make_record
 
-RECORDS = [vars(make_record("obj_count_occ", index, f"room_{index % 20}")) for index in range(200)]
+RECORDS = [asdict(make_record("obj_count_occ", index, f"room_{index % 20}")) for index in range(200)]
 
 
 def run(name: str, right: float, seed: int) -> Run:

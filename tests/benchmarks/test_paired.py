@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def run(name: str, scores: list[float], kind: str = "obj_count_occ", scenes: int
     answers = []
     for index, score in enumerate(scores):
         record = make_record(kind, index, f"room_{index % scenes}")
-        answers.append(replace(score_answer(vars(record), ""), score=score))
+        answers.append(replace(score_answer(asdict(record), ""), score=score))
     return Run(name, tuple(answers))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from qa_generation.errors import InputError
 from tests.benchmarks.samples import make_record
 
 KINDS = ("obj_count_occ", "obj_existence_occ_ab", "obj_existence_occ_lr")
-RECORDS = [vars(make_record(kind, index)) for kind in KINDS for index in range(4)]
+RECORDS = [asdict(make_record(kind, index)) for kind in KINDS for index in range(4)]
 
 
 def run(name: str, letter_of: dict[str, str]) -> Run:
@@ -74,7 +74,7 @@ def test_the_overall_is_the_published_one(report: Report, before: Run) -> None:
 
 
 def test_choices_and_numbers_have_a_line_each_where_both_are_asked() -> None:
-    records = [*RECORDS, *(vars(make_record("obj_size_occ_na", index)) for index in range(4))]
+    records = [*RECORDS, *(asdict(make_record("obj_size_occ_na", index)) for index in range(4))]
     model = run_from_predictions("model", [(record, record["mc_answer"] or "1") for record in records])
     scores = table(compare([model, chance(records)]), "Score by question family")
     assert means(scores, OVERALL) == [16, pytest.approx((300 + means(scores, OTHERS)[1]) / 4), None]
@@ -140,7 +140,7 @@ def test_only_common_questions_are_compared(before: Run, after: Run) -> None:
 
 
 def test_a_run_without_some_types_gets_no_mean_over_them() -> None:
-    number = vars(make_record("obj_size_occ_na", 0))
+    number = asdict(make_record("obj_size_occ_na", 0))
     both = run_from_predictions("model", [(number, "1"), (RECORDS[0], "A")])
     scores = compare([both, chance([number, RECORDS[0]])]).tables[0]
     assert means(scores, OVERALL) == [2, 100.0, None]

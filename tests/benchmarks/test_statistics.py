@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from tests.benchmarks.samples import make_record
 
 def answer(index: int, score: float, kind: str = "obj_count_occ", scene: str = "a") -> ScoredAnswer:
     record = make_record(kind, index, scene)
-    return replace(score_answer(vars(record), ""), score=score)
+    return replace(score_answer(asdict(record), ""), score=score)
 
 
 def test_right_or_wrong_scores_have_the_binomial_error() -> None:

@@ -11,7 +11,6 @@ from benchmarks.spatialmosaic.report import Table
 
 RADIUS = 100.0
 RINGS = (0.25, 0.5, 0.75, 1.0)
-MOST_RUNS = 7
 _LABEL_WIDTH = 15
 
 
@@ -51,7 +50,7 @@ def radar(title: str, table: Table, labels: Sequence[str], shown: Sequence[str])
         return None
     angles = [2 * math.pi * index / len(rows) - math.pi / 2 for index in range(len(rows))]
     outlines = []
-    for name in shown[:MOST_RUNS]:
+    for name in shown:
         column = table.columns.index(name)
         values = [None if (cell := row.cells[column]) is None else cell.mean for row in rows]
         texts = [row.label for row in rows]

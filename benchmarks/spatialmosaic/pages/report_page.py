@@ -7,10 +7,14 @@ from typing import Any
 
 from benchmarks.spatialmosaic.families import families_of
 from benchmarks.spatialmosaic.pages.examples import Example
-from benchmarks.spatialmosaic.pages.radar import MOST_RUNS, Radar, radar
+from benchmarks.spatialmosaic.pages.radar import Radar, radar
 from benchmarks.spatialmosaic.pages.templates import render
 from benchmarks.spatialmosaic.report import Report
+from benchmarks.spatialmosaic.results import Run
 from benchmarks.spatialmosaic.texts import NOTE, TITLE, flat_facts
+
+COLOURS = 7  # that the style sheet names
+MOST_OUTLINES = 5  # more cannot be told apart in a chart
 
 
 def to_html(
@@ -31,6 +35,7 @@ def to_html(
         colours=_colours(report),
         roles={run.name: run.role for run in report.runs},
         radars=_radars(report),
+        charted=shown_runs(report)[:MOST_OUTLINES],
         examples=examples,
         command=command,
         facts=[(name, value) for name, value in flat if name != "command"],
@@ -50,10 +55,13 @@ def _overview(report: Report) -> list[dict[str, Any]]:
 
 
 def shown_runs(report: Report) -> list[str]:
-    """Names of the runs that charts show: the subject, other models, then what they are measured by."""
+    """Names of the runs that have a colour: the subject, other models, chance, then baselines, the strongest first."""
     order = {"model": 1, "expected": 2, "baseline": 3}
-    ranked = sorted(report.runs, key=lambda run: 0 if run is report.subject else order[run.role])
-    return [run.name for run in ranked[:MOST_RUNS]]
+
+    def place(run: Run) -> tuple[int, float]:
+        return (0 if run is report.subject else order[run.role], -run.aggregate()["overall"])
+
+    return [run.name for run in sorted(report.runs, key=place)[:COLOURS]]
 
 
 def _colours(report: Report) -> dict[str, int]:
@@ -63,7 +71,7 @@ def _colours(report: Report) -> dict[str, int]:
 
 
 def _radars(report: Report) -> list[Radar]:
-    shown = shown_runs(report)
+    shown = shown_runs(report)[:MOST_OUTLINES]
     (families,) = report.of_kind("families")
     labels = list(families_of({answer.question_type for run in report.runs for answer in run.answers}))
     charts = [radar("By family", families, labels, shown)]
