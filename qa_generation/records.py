@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class QARecord:
     """One question about 2-5 views of one scene.
 
@@ -81,10 +81,15 @@ class QARecord:
     evidence: str = "[]"
 
     @classmethod
-    def from_row(cls, row: dict[str, Any]) -> QARecord:
-        """A record from one row of our Parquet files (lists become tuples; unknown columns are ignored)."""
+    def from_row(cls, row: dict[str, Any], known: dict[Any, Any] | None = None) -> QARecord:
+        """A record from one row of our Parquet files (lists become tuples; unknown columns are ignored).
+
+        ``known`` collects values, so that equal ones of many records (names, options) take memory once.
+        """
         names = {f.name for f in fields(cls)}
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items() if k in names}
+        if known is not None:
+            values = {k: known.setdefault((type(v), v), v) for k, v in values.items()}
         return cls(**values)
 
 

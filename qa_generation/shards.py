@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -41,5 +42,6 @@ def shard_fingerprint(path: Path) -> str | None:
 def read_shard(path: Path, without: Collection[str] = ()) -> Iterator[QARecord]:
     """The records of one shard; columns ``without`` which one can do keep their defaults, which saves memory."""
     columns = [name for name in SCHEMA.names if name not in without]
+    known: dict[Any, Any] = {}
     for row in pq.read_table(path, columns=columns).to_pylist():
-        yield QARecord.from_row(row)
+        yield QARecord.from_row(row, known)
