@@ -20,7 +20,7 @@ def variant_recipe(recipe: RefinementRecipe, name: str) -> RefinementRecipe:
     """
     folder = Path(recipe.output.folder)
     network, phases = recipe.network, recipe.phases
-    alone = replace(network, fusion="none")
+    alone = replace(network, fusion="none", candidates=0)
     no_more = replace(phases, full=replace(phases.full, max_steps=0))
     changes: dict[str, dict[str, object]] = {
         "start_unet": {"network": alone},
