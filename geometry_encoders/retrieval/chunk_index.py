@@ -188,7 +188,7 @@ class ChunkIndex:
         flat = _read(_flat_path(stem), module.IO_FLAG_MMAP_IFC, module.IndexFlat)
         if settings.kind == "exact":
             return cls(settings, flat, None)
-        lists = _read(_lists_path(stem), module.IO_FLAG_MMAP, module.IndexIVFPQ)
+        lists = _read(_lists_path(stem), module.IO_FLAG_MMAP_IFC, module.IndexIVFPQ)
         if lists.ntotal != flat.ntotal or lists.d != flat.d:
             raise InputError(
                 f"{_lists_path(stem)}: {lists.ntotal} vectors of {lists.d}, expected {flat.ntotal} of {flat.d}"

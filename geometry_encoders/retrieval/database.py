@@ -272,17 +272,23 @@ class ChunkDatabase:
             InputError: k larger than what is left, embeddings of another length or with values that are no numbers.
         """
         queries = self._checked(embeddings, k)
+        groups = list(self._groups(len(queries), exclude_scene, exclude_window))
+        if len(groups) == 1:
+            return self._search_without(queries, k, groups[0][1])
         distances = np.empty((len(queries), k), np.float32)
         rows = np.empty((len(queries), k), np.int64)
-        for members, runs in self._groups(len(queries), exclude_scene, exclude_window):
-            left = len(self) - sum(last - first for first, last in runs)
-            if k > left:
-                raise InputError(
-                    f"{self.folder}: k is {k}, expected 1 to {left}: of {len(self)} chunks {len(self) - left} are excluded"
-                )
-            assert self._index is not None
-            distances[members], rows[members] = self._index.search(queries[members], k, runs)
+        for members, runs in groups:
+            distances[members], rows[members] = self._search_without(queries[members], k, runs)
         return distances, rows
+
+    def _search_without(self, queries: Float32[np.ndarray, "queries latent"], k: int, runs: Runs) -> Found:
+        left = len(self) - sum(last - first for first, last in runs)
+        if k > left:
+            raise InputError(
+                f"{self.folder}: k is {k}, expected 1 to {left}: of {len(self)} chunks {len(self) - left} are excluded"
+            )
+        assert self._index is not None
+        return self._index.search(queries, k, runs)
 
     def _checked(self, embeddings: Any, k: int) -> Float32[np.ndarray, "queries latent"]:
         if isinstance(embeddings, Tensor):
@@ -301,17 +307,17 @@ class ChunkDatabase:
             raise InputError(f"k is {k}, expected at least 1")
         return queries
 
-    def _groups(self, count: int, scene: Any, window: Any) -> Iterator[tuple[Any, Runs]]:
+    def _groups(self, count: int, scene: Any, window: Any) -> Iterator[tuple[list[int], Runs]]:
         """Queries with the same exclusions, and the rows to leave out for them."""
+        if all(value is None or isinstance(value, str) for value in (scene, window)):
+            yield list(range(count)), self._runs(scene, window)
+            return
         per_query = [
             [value] * count if value is None or isinstance(value, str) else list(value) for value in (scene, window)
         ]
         for name, values in zip(("exclude_scene", "exclude_window"), per_query, strict=True):
             if len(values) != count:
                 raise InputError(f"{name} has {len(values)} entries, expected {count}, one per query")
-        if all(value is None or isinstance(value, str) for value in (scene, window)):
-            yield slice(None), self._runs(scene, window)
-            return
         groups: dict[tuple[str | None, str | None], list[int]] = {}
         for number, key in enumerate(zip(*per_query, strict=True)):
             groups.setdefault(key, []).append(number)
