@@ -41,6 +41,8 @@ def bench(
     images: Annotated[Path | None, typer.Option(help="Folder the pictures are relative to; found by itself.")] = None,
     dtype: Annotated[str, typer.Option(help="Number type of the weights, e.g. bfloat16; default by device.")] = "",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...; default: the first GPU, else the CPU.")] = "",
+    backend: Annotated[str, typer.Option(help="lm-eval's name of a model class, e.g. local-chat-completions.")] = "",
+    model_args: Annotated[str, typer.Option(help="Its arguments, e.g. base_url=http://...,num_concurrent=8.")] = "",
     write_tasks: Annotated[
         Path | None, typer.Option(help="Only write lm-eval task files for DATASET there (MODEL is not needed).")
     ] = None,
@@ -48,6 +50,8 @@ def bench(
     """Ask a model every question of SpatialMosaic-Bench and report its scores next to chance.
 
     Example: spatialvlm bench tiny data/rooms --baselines --out runs/tiny
+
+    Example: spatialvlm bench gpt-x data/rooms --backend openai-chat-completions --model-args num_concurrent=8
 
     Example: spatialvlm bench --write-tasks tasks data/rooms, then lm_eval --model hf-multimodal --include_path tasks
     --tasks spatialmosaic_bench --apply_chat_template --model_args pretrained=MODEL,max_images=5
@@ -68,15 +72,17 @@ def bench(
     earlier = [Run.read(path) for path in against or ()]
     data = load(dataset, split, images).limited(limit)
     _warn_of_missing_answers(data)
-    resolve(model)  # so that a wrong name leaves no folder behind
+    if not backend:
+        resolve(model)  # so that a wrong name leaves no folder behind
     folder = out or Path("runs") / "bench" / (Path(model).resolve().name)
     folder.mkdir(parents=True, exist_ok=True)
-    session = Session(model, folder, Settings(batch_size, max_new_tokens, dtype, device))
+    settings = Settings(batch_size, max_new_tokens, dtype, device, backend, model_args)
+    session = Session(model, folder, settings, data.max_views)
     run = session.ask(data, name or Path(model).name)
     others = _baseline_runs(names, data, session)
     if run is None:  # another process reports
         return
-    run = replace(run, facts=_facts(model, data, limit) | dict(run.facts))
+    run = replace(run, facts=_facts(model, backend, data, limit) | dict(run.facts))
     _write(folder, [*earlier, run, *others], run, data)
     session.forget_answers()
 
@@ -90,7 +96,7 @@ def _baseline_runs(names: Sequence[str], data: BenchData, session: Session) -> l
     return run_baselines(names, data, data.table["id"].to_pylist(), session.ask)
 
 
-def _facts(model: str, data: BenchData, limit: int | None) -> dict[str, object]:
+def _facts(model: str, backend: str, data: BenchData, limit: int | None) -> dict[str, object]:
     """What is known about the run beside its times."""
     from benchmarks.spatialmosaic.facts import command_line, machine, model_digest, now, versions
 
@@ -98,7 +104,7 @@ def _facts(model: str, data: BenchData, limit: int | None) -> dict[str, object]:
         "command": command_line(),
         "finished": now(),
         "model": model,
-        "model_digest": model_digest(model),
+        "model_digest": None if backend else model_digest(model),
         "dataset": str(data.source),
         "split": data.split,
         "limit_per_type": limit,

@@ -12,15 +12,15 @@ from spatialvlm.loading import resolve
 _STATEFUL = (".safetensors", ".json", ".jinja", ".model", ".txt")
 
 
-def journal_path(folder: Path, model: str, salt: str = "") -> Path:
+def journal_path(folder: Path, model: str | None, salt: str = "") -> Path:
     """Where the answers of an interrupted run lie: a name that changes with the weights, so that none go stale.
 
     Args:
         folder: of the run.
-        model: folder or packaged name.
+        model: folder or packaged name; None for one that has no files here.
         salt: what else an answer depends on besides weights and request, such as the number type or an ablation.
     """
-    files = sorted(path for path in resolve(model).iterdir() if path.suffix in _STATEFUL)
+    files = sorted(path for path in resolve(model).iterdir() if path.suffix in _STATEFUL) if model else []
     state = [salt, *((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files)]
     return folder / f".answers-{sha256(repr(state).encode()).hexdigest()[:12]}.jsonl"
 

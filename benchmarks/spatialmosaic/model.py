@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +21,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from benchmarks.spatialmosaic.journal import Journal
+from benchmarks.spatialmosaic.requests import decoded, request_keys, source, sources
 from benchmarks.spatialmosaic.shared_views import OncePerPicture, share_views, worth_sharing
 from qa_generation.errors import InputError
-from spatialvlm.images import load_photo
 from spatialvlm.loading import load_model
 from spatialvlm.models import SpatialMosaicProcessor
 
@@ -97,7 +93,7 @@ class SpatialVLM(HFMultimodalLM):
         most = max((len(request.args[2]["visual"]) for request in requests), default=0)
         if self.max_images is not None and most > self.max_images:
             raise InputError(f"max_images is {self.max_images}, expected at least {most}, the most views of a question")
-        keys = _keys(requests)
+        keys = request_keys(requests)
         known = self.journal.read() if self.journal else {}
         batches = self._batches(requests)[self.process :: self.processes]
         bar = tqdm(total=sum(map(len, batches)), disable=disable_tqdm or self.process > 0 or None)
@@ -118,8 +114,8 @@ class SpatialVLM(HFMultimodalLM):
 
     def _batches(self, requests: Sequence[Instance]) -> list[list[int]]:
         """Indices of the requests in batches, those about the same views side by side."""
-        sources = [_sources(request) for request in requests]
-        order = sorted(range(len(requests)), key=lambda index: (len(sources[index]), sources[index], index))
+        shown = [sources(request) for request in requests]
+        order = sorted(range(len(requests)), key=lambda index: (len(shown[index]), shown[index], index))
         size = int(self.batch_size)
         return [order[start : start + size] for start in range(0, len(order), size)]
 
@@ -132,14 +128,14 @@ class SpatialVLM(HFMultimodalLM):
         truncation: bool = False,
     ) -> Any:
         """Model inputs of a batch; raises ``InputError`` where lm-eval would cut off the start of the prompt."""
-        keys = [tuple(_source(image) for image in views) for views in images]
+        keys = [tuple(source(image) for image in views) for views in images]
         self._same_views = [keys.index(key) for key in keys]
-        decoded = [[_decode(image) for image in views] for views in images]
-        inputs = super().tok_batch_multimodal_encode(strings, decoded, padding_side, None, truncation)
+        pictures = [[decoded(image) for image in views] for views in images]
+        inputs = super().tok_batch_multimodal_encode(strings, pictures, padding_side, None, truncation)
         length = inputs["input_ids"].shape[1]
         if left_truncate_len is not None and length > left_truncate_len:
             raise InputError(
-                f"a prompt of {len(decoded[0])} views has {length} tokens, expected at most {left_truncate_len} "
+                f"a prompt of {len(pictures[0])} views has {length} tokens, expected at most {left_truncate_len} "
                 f"(the model's {self.max_length} less the answer); show smaller pictures or choose another model"
             )
         return inputs
@@ -175,34 +171,3 @@ def _cheap_collection() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-def _keys(requests: Sequence[Instance]) -> list[str]:
-    """What each answer depends on besides the model: prompt, generation settings, pictures; equal ones are numbered."""
-    seen: Counter[str] = Counter()
-    keys = []
-    for request in requests:
-        context, settings, _ = request.args
-        key = sha256(json.dumps([context, settings, _sources(request)], sort_keys=True).encode()).hexdigest()
-        keys.append(f"{key}-{seen[key]}" if seen[key] else key)
-        seen[key] += 1
-    return keys
-
-
-def _sources(request: Instance) -> Sequence[str]:
-    return [_source(image) for image in request.args[2]["visual"]]
-
-
-def _source(image: Image.Image) -> str:
-    return str(getattr(image, "source_path", id(image)))
-
-
-def _decode(image: Image.Image) -> Image.Image:
-    """A decoded RGB picture; those from our tasks are read again, so that the request keeps no pixels."""
-    path = getattr(image, "source_path", None)
-    return _photo(path) if path else image.convert("RGB")
-
-
-@lru_cache(maxsize=64)
-def _photo(path: str) -> Image.Image:
-    return load_photo(Path(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def test_the_prompt_is_the_one_of_training_after_the_chat_template(dataset: Path
     from lm_eval.models.hf_vlms import HFMultimodalLM
 
     record = make_record("bestview_count_occ", 1)
-    record = type(record)(**{**record.__dict__, "frame_naming": "index"})
+    record = replace(record, frame_naming="index")
     write_split(tmp_path, "test", [record])
     write_images(tmp_path, [record])
     model = AnsweringModel(lambda doc: "A")
@@ -105,7 +106,7 @@ def test_the_prompt_is_the_one_of_training_after_the_chat_template(dataset: Path
 
 def test_image_marks_in_a_question_are_not_taken_for_views(tmp_path: Path) -> None:
     record = make_record("obj_count_occ", 0)
-    record = type(record)(**{**record.__dict__, "question": "Is <image> a trick?"})
+    record = replace(record, question="Is <image> a trick?")
     write_split(tmp_path, "test", [record])
     write_images(tmp_path, [record])
     model = AnsweringModel(lambda doc: "A")
