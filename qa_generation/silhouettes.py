@@ -1,202 +1,239 @@
 """How many pixels every instance covers when it is drawn alone, inside the frame and on the three times larger canvas.
 
-The counts equal those of casting all 9 W H canvas rays against each instance alone, at a small part of the price:
-every projected triangle is cut into row spans, once shrunk and once grown by ``MARGIN_PX``. Pixels in a shrunk span are
-surely covered, pixels in no grown span surely are not, and the few between, along edges, are settled by casting their
-rays. Work follows the number of spans, not of pixels, and no canvas is held in memory.
+The counts equal those of casting all 9 W H canvas rays against each instance alone, at a small part of the price: every
+projected triangle is drawn twice, once shrunk and once grown by ``MARGIN_PX``. Pixels in a shrunk triangle are surely
+covered, pixels in no grown one surely are not, and the few between, along edges, are settled by casting their rays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import math
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int32, Int64
+from jaxtyping import Bool, Int32, Int64
 
-from qa_generation.pixel_spans import (
-    count_per_group,
-    crop,
-    outside,
-    pack,
-    pixels_between,
-    runs_of,
-    unpack_pixels,
-)
+from qa_generation.compiled import compiled
+from qa_generation.occluders import MARGIN_PX
 from qa_generation.raycast import NEAR_M
+from qa_generation.scene_surface import project
+from qa_generation.sight import Sight
 
-# how far from an edge a pixel centre must lie to be decided without a ray; float32 casting errs by less than a tenth
-MARGIN_PX = 0.01
-_SPANS_PER_BATCH = 1 << 17  # bounds the memory of one batch of triangles to some tens of megabytes
-
-# (columns, (x, y) frame pixels) -> whether each pixel's ray meets its column alone
-Settle = Callable[[Int64[np.ndarray, " pixels"], Int64[np.ndarray, "pixels 2"]], Bool[np.ndarray, " pixels"]]
-
-
-@dataclass(frozen=True, eq=False)
-class _Drawn:
-    """Projected triangles; the first axis of ``x`` and ``y`` is the corner, which keeps numpy on long rows."""
-
-    x: Float64[np.ndarray, "3 triangles"]
-    y: Float64[np.ndarray, "3 triangles"]
-    columns: Int64[np.ndarray, " triangles"]
+_CANVAS_PIXELS = 1 << 22  # held in memory at once, one byte each; a larger canvas is drawn in bands
+_SURE, _DOUBTFUL = 1, 2
 
 
 def silhouette_counts(
-    points: Float64[np.ndarray, "points 3"],
-    triangles: Int64[np.ndarray, "3 triangles"],
-    columns: Int64[np.ndarray, " triangles"],
-    column_count: int,
-    intrinsics: Float64[np.ndarray, "3 3"],
-    winners: Int32[np.ndarray, "height width"],
-    settle: Settle,
+    sight: Sight, winners: Int32[np.ndarray, "height width"], of: Bool[np.ndarray, " columns"]
 ) -> tuple[Int64[np.ndarray, " columns"], Int64[np.ndarray, " columns"]]:
-    """#A and #A+ of every instance in one view; the pixels an instance wins always belong to its #A.
+    """#A and #A+ of these instances in one view; the pixels an instance wins always belong to its #A.
 
-    Args:
-        points: vertices in camera axes, metres.
-        triangles: their three vertices.
-        columns: instance (table column) of every triangle.
-        intrinsics: pinhole matrix of the frame's pixel grid.
-        winners: column that wins each pixel of the frame in the full scene, -1 for none.
-        settle: casts rays; called once with all pixels in doubt, sorted by column.
+    ``winners`` names the column that wins each pixel of the frame in the full scene, -1 for none.
     """
+    surface, (width, height) = sight.surface, sight.size
+    shown = sight.canvas_blocks & np.append(of, False)[surface.blocks.columns]  # bare surface is column -1
+    placed, lens = sight.placed(shown), np.ascontiguousarray(sight.intrinsics)
+    counts = np.zeros((2, surface.column_count), dtype=np.int64)
+    columns = np.flatnonzero(np.bincount(surface.blocks.columns[shown], minlength=surface.column_count)).tolist()
+    doubtful = [np.empty((0, 2), dtype=np.int64)]
+    for column in columns:
+        mine = slice(*surface.first_block[column : column + 2])
+        pixels, counts[0, column], counts[1, column] = _covered(
+            column,
+            winners,
+            surface.triangles,
+            surface.blocks.first[mine.start : mine.stop + 1],
+            shown[mine],
+            placed.camera,
+            placed.pixels,
+            placed.nearest_m[mine],
+            placed.rects[mine],
+            lens,
+            _CANVAS_PIXELS,
+        )
+        doubtful.append(pixels)
+    places = np.concatenate(doubtful)
+    rays, start = sight.rays(places), 0
+    inside = (places[:, 0] >= 0) & (places[:, 0] < width) & (places[:, 1] >= 0) & (places[:, 1] < height)
+    for column, pixels in zip(columns, doubtful[1:], strict=True):
+        if not len(pixels):
+            continue
+        mine = slice(start, start + len(pixels))
+        hit = surface.caster_of(column).hits(rays[mine])
+        counts[:, column] += np.count_nonzero(hit & inside[mine]), np.count_nonzero(hit)
+        start = mine.stop
+    return counts[0], counts[1]
+
+
+@compiled
+def _covered(
+    column: int,
+    winners: np.ndarray,
+    triangles: np.ndarray,
+    first_triangle: np.ndarray,
+    shown: np.ndarray,
+    camera: np.ndarray,
+    pixels: np.ndarray,
+    nearest_m: np.ndarray,
+    rects: np.ndarray,
+    intrinsics: np.ndarray,
+    most_pixels: int,
+) -> tuple[np.ndarray, int, int]:
+    """(x, y) of the pixels in doubt, and how many surely belong to the silhouette, in the frame and on the canvas."""
     height, width = winners.shape
-    canvas_width, canvas_height = 3 * width, 3 * height
-    won = runs_of(winners)
-    sure = [pack(won.value * canvas_height + won.row + height, won.start + width, won.end + width)]
-    doubtful = [np.empty(0, dtype=np.int64)]
-    to_canvas = np.array([[1.0, 0, width], [0, 1.0, height], [0, 0, 1.0]]) @ intrinsics
-    drawn = _project(points, triangles, columns, to_canvas)
-    for batch, owner, rows in _row_batches(drawn, canvas_width, canvas_height):
-        outer, inner = _triangle_spans(drawn.x[:, batch], drawn.y[:, batch], owner, rows, canvas_width)
-        lines = drawn.columns[batch][owner] * canvas_height + rows
-        sure.append(pack(lines, *inner))
-        doubtful += [pixels_between(lines, outer[0], inner[0]), pixels_between(lines, inner[1], outer[1])]
-    spans = np.sort(np.concatenate(sure))
-    canvas_pixels = count_per_group(spans, canvas_height, column_count)
-    in_frame = crop(spans, canvas_height, (height, 2 * height), (width, 2 * width))
-    frame_pixels = count_per_group(in_frame, canvas_height, column_count)
-
-    line, x = unpack_pixels(outside(np.unique(np.concatenate(doubtful)), spans))
-    column, y = np.divmod(line, canvas_height)
-    x, y = x - width, y - height
-    hit = settle(column, np.stack([x, y], axis=-1))
-    hit_in_frame = hit & (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    canvas_pixels += np.bincount(column[hit], minlength=column_count)
-    frame_pixels += np.bincount(column[hit_in_frame], minlength=column_count)
-    return frame_pixels, canvas_pixels
-
-
-def _project(
-    points: Float64[np.ndarray, "points 3"],
-    triangles: Int64[np.ndarray, "3 triangles"],
-    columns: Int64[np.ndarray, " triangles"],
-    to_canvas: Float64[np.ndarray, "3 3"],
-) -> _Drawn:
-    """The parts of the triangles beyond the near plane on the canvas, pixels."""
-    front = points[:, 2] > NEAR_M
-    projected = np.where(front[:, None], points, [0.0, 0.0, 1.0]) @ to_canvas.T
-    x, y = projected[:, 0] / projected[:, 2], projected[:, 1] / projected[:, 2]
-    count = front[triangles].sum(axis=0)
-    whole = slice(None) if front.all() else np.flatnonzero(count == 3)
-    cut = np.flatnonzero((count > 0) & (count < 3))
-    xs, ys, kept = [x[triangles[:, whole]]], [y[triangles[:, whole]]], [columns[whole]]
-    if len(cut):
-        corners, owner = _clip_near(points[triangles[:, cut].T])
-        flat = corners @ to_canvas.T
-        xs.append((flat[..., 0] / flat[..., 2]).T)
-        ys.append((flat[..., 1] / flat[..., 2]).T)
-        kept.append(columns[cut][owner])
-    return _Drawn(np.concatenate(xs, axis=1), np.concatenate(ys, axis=1), np.concatenate(kept))
+    x0, y0, x1, y1 = _window(shown, rects, width, height)
+    doubtful = np.empty((256, 2), dtype=np.int64)
+    in_doubt, in_frame, on_canvas = 0, 0, 0
+    rows = max(most_pixels // max(x1 - x0, 1), 1)
+    for top in range(y0, y1, rows):
+        bottom = min(top + rows, y1)
+        canvas = np.zeros((bottom - top, x1 - x0), dtype=np.uint8)
+        for y in range(max(top, 0), min(bottom, height)):
+            for x in range(max(x0, 0), min(x1, width)):
+                if winners[y, x] == column:
+                    canvas[y - top, x - x0] = _SURE
+        for block in range(len(shown)):
+            rect = rects[block]
+            if shown[block] and not _is_covered(canvas, x0, top, rect[0], rect[1], rect[2], rect[3]):
+                for triangle in range(first_triangle[block], first_triangle[block + 1]):
+                    a, b, c = triangles[triangle, 0], triangles[triangle, 1], triangles[triangle, 2]
+                    _draw_front(canvas, x0, top, camera, pixels, a, b, c, nearest_m[block] > NEAR_M, intrinsics)
+        for y in range(top, bottom):
+            line = canvas[y - top]
+            for x in range(x0, x1):
+                if line[x - x0] == _SURE:
+                    on_canvas += 1
+                    in_frame += 0 <= x < width and 0 <= y < height
+                elif line[x - x0] == _DOUBTFUL:
+                    if in_doubt == len(doubtful):
+                        doubtful = np.concatenate((doubtful, np.empty_like(doubtful)))
+                    doubtful[in_doubt, 0], doubtful[in_doubt, 1] = x, y
+                    in_doubt += 1
+    return doubtful[:in_doubt], in_frame, on_canvas
 
 
-def _clip_near(
-    corners: Float64[np.ndarray, "triangles 3 3"],
-) -> tuple[Float64[np.ndarray, "parts 3 3"], Int64[np.ndarray, " parts"]]:
-    """The parts of cut triangles beyond the near plane, one or two each, and the triangle each comes from."""
-    behind = corners[..., 2] <= NEAR_M
-    one, two = np.flatnonzero(behind.sum(axis=1) == 1), np.flatnonzero(behind.sum(axis=1) == 2)
-    a, b, c = _odd_first(corners[one], behind[one])
-    on_ab, on_ac = _at_near(a, b), _at_near(a, c)
-    tip, left, right = _odd_first(corners[two], ~behind[two])
-    parts = [
-        np.stack([on_ab, b, c], axis=1),
-        np.stack([on_ab, c, on_ac], axis=1),
-        np.stack([tip, _at_near(tip, left), _at_near(tip, right)], axis=1),
-    ]
-    return np.concatenate(parts), np.concatenate([one, one, two])
+@compiled
+def _window(shown: np.ndarray, rects: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
+    """[x0, y0, x1, y1) of the canvas pixels that these blocks may cover."""
+    x0, y0, x1, y1 = math.inf, math.inf, -math.inf, -math.inf
+    for block in range(len(shown)):
+        if shown[block]:
+            x0, x1 = min(x0, rects[block, 0]), max(x1, rects[block, 2])
+            y0, y1 = min(y0, rects[block, 1]), max(y1, rects[block, 3])
+    left, right = max(x0 - MARGIN_PX, -1.0 * width), min(x1 + MARGIN_PX, 2.0 * width - 1.0)
+    top, bottom = max(y0 - MARGIN_PX, -1.0 * height), min(y1 + MARGIN_PX, 2.0 * height - 1.0)
+    if not (left <= right and top <= bottom):
+        return 0, 0, 0, 0
+    return math.ceil(left), math.ceil(top), math.floor(right) + 1, math.floor(bottom) + 1
 
 
-def _odd_first(corners: np.ndarray, odd: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The three corners of each triangle, beginning with the marked one."""
-    order = (np.argmax(odd, axis=1)[:, None] + np.arange(3)) % 3
-    turned = np.take_along_axis(corners, order[..., None], axis=1)
-    return turned[:, 0], turned[:, 1], turned[:, 2]
+@compiled
+def _is_covered(canvas: np.ndarray, left: int, top: int, x0: float, y0: float, x1: float, y1: float) -> bool:
+    """Whether all pixels in a rectangle are sure already, as those of a thing's far side mostly are."""
+    rows, columns = canvas.shape
+    x0, x1 = max(x0 - MARGIN_PX - left, 0.0), min(x1 + MARGIN_PX - left, columns - 1.0)
+    y0, y1 = max(y0 - MARGIN_PX - top, 0.0), min(y1 + MARGIN_PX - top, rows - 1.0)
+    if x0 <= x1 and y0 <= y1:
+        for y in range(math.ceil(y0), math.floor(y1) + 1):
+            for x in range(math.ceil(x0), math.floor(x1) + 1):
+                if canvas[y, x] != _SURE:
+                    return False
+    return True
 
 
-def _at_near(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    share = (NEAR_M - a[:, 2:]) / (b[:, 2:] - a[:, 2:])
-    return a + share * (b - a)
+@compiled
+def _draw_front(
+    canvas: np.ndarray,
+    left: int,
+    top: int,
+    camera: np.ndarray,
+    pixels: np.ndarray,
+    a: int,
+    b: int,
+    c: int,
+    all_front: bool,
+    intrinsics: np.ndarray,
+) -> None:
+    """Draws the part of a triangle beyond the near plane."""
+    if all_front or (camera[a, 2] > NEAR_M and camera[b, 2] > NEAR_M and camera[c, 2] > NEAR_M):
+        ax, ay, bx, by, cx, cy = pixels[a, 0], pixels[a, 1], pixels[b, 0], pixels[b, 1], pixels[c, 0], pixels[c, 1]
+        _draw(canvas, left, top, ax, ay, bx, by, cx, cy)
+    elif camera[a, 2] > NEAR_M or camera[b, 2] > NEAR_M or camera[c, 2] > NEAR_M:
+        corners = np.empty((4, 2))
+        for k in range(1, _clip_near(camera, a, b, c, intrinsics, corners) - 1):
+            (ax, ay), (bx, by), (cx, cy) = corners[0], corners[k], corners[k + 1]
+            _draw(canvas, left, top, ax, ay, bx, by, cx, cy)
 
 
-def _row_batches(
-    drawn: _Drawn, canvas_width: int, canvas_height: int
-) -> Iterator[tuple[Int64[np.ndarray, " batch"], Int64[np.ndarray, " spans"], Int64[np.ndarray, " spans"]]]:
-    """Triangles on the canvas in batches of bounded size, with (triangle in the batch, pixel row) of every span."""
-    first, last = _pixel_range(*_bounds(drawn.y), canvas_height)
-    left, right = _pixel_range(*_bounds(drawn.x), canvas_width)
-    count = np.where(right > left, last - first, 0)  # between two pixel columns there is no pixel centre either
-    seen = np.flatnonzero(count)
-    if not len(seen):
+@compiled
+def _clip_near(camera: np.ndarray, a: int, b: int, c: int, intrinsics: np.ndarray, corners: np.ndarray) -> int:
+    """Number of corners of the part of a triangle beyond the near plane, and in ``corners`` their places, pixels."""
+    count = 0
+    for start, end in ((a, b), (b, c), (c, a)):
+        begins, ends = camera[start, 2] > NEAR_M, camera[end, 2] > NEAR_M
+        for share in (0.0, (NEAR_M - camera[start, 2]) / (camera[end, 2] - camera[start, 2])):
+            if (share == 0.0 and not begins) or (share != 0.0 and begins == ends):
+                continue
+            x = camera[start, 0] + share * (camera[end, 0] - camera[start, 0])
+            y = camera[start, 1] + share * (camera[end, 1] - camera[start, 1])
+            z = camera[start, 2] + share * (camera[end, 2] - camera[start, 2])
+            corners[count, 0], corners[count, 1] = project(x, y, z, intrinsics)
+            count += 1
+    return count
+
+
+@compiled
+def _draw(
+    canvas: np.ndarray,
+    left: int,
+    top: int,
+    ax: float,
+    ay: float,
+    bx: float,
+    by: float,
+    cx: float,
+    cy: float,
+) -> None:
+    """Marks what a triangle surely covers, and what it may cover where nothing is marked yet."""
+    low_x, high_x = min(ax, bx, cx), max(ax, bx, cx)
+    low_y, high_y = min(ay, by, cy), max(ay, by, cy)
+    if _is_covered(canvas, left, top, low_x, low_y, high_x, high_y):
         return
-    total = np.cumsum(count[seen])
-    for batch in np.split(seen, np.flatnonzero(np.diff(total // _SPANS_PER_BATCH)) + 1):
-        owner = np.repeat(np.arange(len(batch)), count[batch])
-        before = np.cumsum(count[batch]) - count[batch]
-        yield batch, owner, (first[batch] - before)[owner] + np.arange(len(owner))
+    first = math.ceil(max(low_y - MARGIN_PX, top))
+    last = math.floor(min(high_y + MARGIN_PX, top + len(canvas) - 1.0))
+    start = math.ceil(max(low_x - MARGIN_PX, left))
+    end = math.floor(min(high_x + MARGIN_PX, left + canvas.shape[1] - 1.0))
+    turn = 1.0 if (bx - ax) * (cy - by) >= (by - ay) * (cx - bx) else -1.0
+    edges = (_edge(ax, ay, bx, by, turn), _edge(bx, by, cx, cy, turn), _edge(cx, cy, ax, ay, turn))
+    for y in range(first, last + 1):
+        outer_low, outer_high = float(start), float(end)
+        inner_low, inner_high = outer_low, outer_high
+        for at_top, slope, reach, is_left in edges:
+            crossing = at_top + slope * y
+            if is_left:
+                outer_low, inner_low = max(outer_low, crossing - reach), max(inner_low, crossing + reach)
+            else:
+                outer_high, inner_high = min(outer_high, crossing + reach), min(inner_high, crossing - reach)
+        if outer_low > outer_high:
+            continue
+        line = canvas[y - top]
+        outer_start, outer_end = math.ceil(outer_low), math.floor(outer_high) + 1
+        inner_start, inner_end = outer_end, outer_end
+        if inner_low <= inner_high:
+            inner_start, inner_end = math.ceil(inner_low), math.floor(inner_high) + 1
+        for x in range(outer_start, outer_end):
+            if inner_start <= x < inner_end:
+                line[x - left] = _SURE
+            elif line[x - left] == 0:
+                line[x - left] = _DOUBTFUL
 
 
-def _triangle_spans(
-    x: Float64[np.ndarray, "3 batch"],
-    y: Float64[np.ndarray, "3 batch"],
-    owner: Int64[np.ndarray, " spans"],
-    rows: Int64[np.ndarray, " spans"],
-    canvas_width: int,
-) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """[start, end) pixels of each row inside the triangle grown by the margin, and inside the one shrunk by it."""
-    edge_x, edge_y = x[[1, 2, 0]] - x, y[[1, 2, 0]] - y
-    turn = np.where(edge_x[0] * edge_y[1] >= edge_y[0] * edge_x[1], 1.0, -1.0)
-    scale = turn / np.maximum(np.hypot(edge_x, edge_y), 1e-12)
-    # distance inside an edge is a x + b y + c; it is 0 at x = at_top + slope y, and the margin there is reach wide
-    a, b = -edge_y * scale, edge_x * scale
-    inverse = 1.0 / np.where(np.abs(a) < 1e-12, 1e-12, a)
-    at_top, slope, reach, is_left = x + b * y * inverse, -b * inverse, MARGIN_PX * np.abs(inverse), inverse > 0
-
-    outer_low, outer_high = (bound[owner] for bound in _bounds(x))
-    inner_low, inner_high = outer_low, outer_high
-    for side in range(3):
-        crossing = at_top[side][owner] + slope[side][owner] * rows
-        near, far = crossing - reach[side][owner], crossing + reach[side][owner]
-        left = is_left[side][owner]
-        outer_low = np.maximum(outer_low, np.where(left, near, -np.inf))
-        inner_low = np.maximum(inner_low, np.where(left, far, -np.inf))
-        outer_high = np.minimum(outer_high, np.where(left, np.inf, far))
-        inner_high = np.minimum(inner_high, np.where(left, np.inf, near))
-    outer_start, outer_end = _pixel_range(outer_low, outer_high, canvas_width)
-    inner_start, inner_end = _pixel_range(inner_low, inner_high, canvas_width)
-    empty = inner_end <= inner_start
-    return (outer_start, outer_end), (np.where(empty, outer_end, inner_start), np.where(empty, outer_end, inner_end))
-
-
-def _bounds(corners: Float64[np.ndarray, "3 triangles"]) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest coordinate of each triangle, grown by the margin."""
-    a, b, c = corners
-    return np.minimum(np.minimum(a, b), c) - MARGIN_PX, np.maximum(np.maximum(a, b), c) + MARGIN_PX
-
-
-def _pixel_range(low: np.ndarray, high: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """[start, end) of the pixel centres 0 .. size - 1 between two bounds; end >= start."""
-    start = np.ceil(np.clip(low, 0.0, size)).astype(np.int64)
-    end = np.floor(np.clip(high, -1.0, size - 1.0)).astype(np.int64) + 1
-    return start, np.maximum(end, start)
+@compiled
+def _edge(px: float, py: float, qx: float, qy: float, turn: float) -> tuple[float, float, float, bool]:
+    """Where the line from p to q crosses row 0 and how far it moves per row, pixels; how far the margin reaches along
+    a row; and whether the triangle lies to its right."""
+    across, down = qx - px, qy - py
+    length = math.sqrt(across * across + down * down)
+    if abs(down) < 1e-12 * length or length == 0.0:
+        down = 1e-12 * max(length, 1e-12)
+    per_row = across / down
+    return px - per_row * py, per_row, MARGIN_PX * abs(length / down), turn * down < 0.0

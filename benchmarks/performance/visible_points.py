@@ -4,7 +4,7 @@
 
 Scenes are spheres and boxes on a floor, seen by cameras at random places. Whether a point of their surface is visible
 follows from the intersection formulas of a ray with a sphere and with a box, in float64. Prints recall and precision of
-``overlap.visible_points`` over the points inside the frames, for two truths: *strict*, nothing at all lies before the
+``visible_points`` over the points inside the frames, for two truths: *strict*, nothing at all lies before the
 point; and *as defined* (specs 4.3), nothing lies before it by more than max(5 cm, 2 % of its depth).
 To come near the strict truth, use the tolerance of clean surfaces: ``--tolerance-m 0.01 --tolerance-ratio 0.003``.
 """
@@ -20,10 +20,12 @@ import trimesh
 import typer
 from jaxtyping import Bool, Float64
 
-from qa_generation.overlap import DepthAround, visible_points
-from qa_generation.raycast import NEAR_M, RayCaster, Region, pixel_rays, view_rays
-from qa_generation.scene import Mesh
+from qa_generation.raycast import NEAR_M
+from qa_generation.scene import Mesh, Scene
+from qa_generation.scene_surface import SceneSurface
+from qa_generation.sight import Sight
 from qa_generation.visibility import VisibilityConfig
+from qa_generation.visible_points import visible_points
 
 POINTS_PER_M2 = 2500.0  # one per 2 cm voxel face, as annotation samples
 TOLERANCES = (VisibilityConfig().depth_tolerance_m, VisibilityConfig().depth_tolerance_ratio)
@@ -185,21 +187,16 @@ def measure(
     """Scores against the strict truth and against the defined one, over the views of one random scene."""
     rng = np.random.default_rng(seed)
     parts = solids(rng)
-    caster, points = RayCaster.of_mesh(mesh_of(parts)), np.concatenate([part.sample(rng) for part in parts])
+    surface = SceneSurface.of_scene(Scene(f"solids {seed}", "closed form", (), {}, lambda: mesh_of(parts)))
+    points = np.concatenate([part.sample(rng) for part in parts])
     strict = defined = Score(0, 0, 0)
     for _ in range(views):
         intrinsics, pose = camera(rng, size)
-        depth = _depth(caster, intrinsics, pose, size)
-        found = np.zeros(len(points), dtype=bool)
-        found[visible_points(points.T.astype(np.float32), intrinsics, pose, depth, *tolerances)] = True
+        sight = Sight.of(surface, intrinsics, pose, size)
+        found = visible_points(points.T.astype(np.float32), sight, *tolerances)
         strict += Score.of(found, truth(parts, points, intrinsics, pose, size, 0.0, 0.0)[1])
         defined += Score.of(found, truth(parts, points, intrinsics, pose, size, *tolerances)[1])
     return strict, defined
-
-
-def _depth(caster: RayCaster, intrinsics: np.ndarray, pose: np.ndarray, size: tuple[int, int]) -> DepthAround:
-    depth_m, _ = caster.first_hits(view_rays(intrinsics, pose, Region.frame(size)))
-    return DepthAround.of(depth_m, lambda places: caster.first_hits(pixel_rays(intrinsics, pose, places))[0])
 
 
 def main(

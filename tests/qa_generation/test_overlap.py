@@ -9,17 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from qa_generation.errors import SceneError
-from qa_generation.overlap import (
-    DepthAround,
-    overlap_percent,
-    sample_instances,
-    sample_triangles,
-    seen_voxels,
-    visible_points,
-)
-from qa_generation.raycast import RayCaster, Region, pixel_rays, view_rays
+from qa_generation.overlap import overlap_percent, sample_instances, sample_triangles
+from qa_generation.raycast import RayCaster, pixel_rays
+from qa_generation.scene_surface import SceneSurface
+from qa_generation.sight import Sight
 from qa_generation.visibility import VisibilityConfig, annotate
-from tests.qa_generation.factories import Part, box_mesh, furnished_room, level_camera, make_scene
+from qa_generation.visible_points import ANY, NOTHING, VOXELS, seen, visible_points
+from tests.qa_generation.factories import Part, furnished_room, level_camera, make_scene
 
 LENS = np.array([[100.0, 0.0, 79.5], [0.0, 100.0, 59.5], [0.0, 0.0, 1.0]])
 PLATE = Part("plate", (2.005, 0.0, 0.0), (0.01, 12.0, 8.0))  # its front is 2 m ahead; a view shows 3.2 x 2.4 m of it
@@ -88,11 +84,10 @@ def test_room_overlap_is_that_of_sets_built_point_by_point() -> None:
     assert 0 < table.overlap[0, 1] < 100
 
 
-def depth_of(*parts: Part, size: tuple[int, int] = (160, 120)) -> DepthAround:
+def sight_of(*parts: Part, size: tuple[int, int] = (160, 120)) -> Sight:
     """What a camera at the origin that looks along +z sees of them."""
-    caster = RayCaster.of_mesh(box_mesh(parts))
-    depth_m, _ = caster.first_hits(view_rays(LENS, np.eye(4), Region.frame(size)))
-    return DepthAround.of(depth_m, lambda places: caster.first_hits(pixel_rays(LENS, np.eye(4), places))[0])
+    scene = make_scene(list(parts), [level_camera((0, 0, 0), (1, 0, 0))])
+    return Sight.of(SceneSurface.of_scene(scene), LENS, np.eye(4), size)
 
 
 def test_point_counts_down_to_the_tolerance_behind_what_hides_it() -> None:
@@ -110,7 +105,7 @@ def test_point_counts_down_to_the_tolerance_behind_what_hides_it() -> None:
             [0.1, 0.0, -1.0],  # behind the camera
         ]
     )
-    assert sorted(visible_points(candidates.T, LENS, np.eye(4), depth_of(wall, far), 0.05, 0.02)) == [0, 1, 3]
+    assert np.flatnonzero(visible_points(candidates.T, sight_of(wall, far), 0.05, 0.02)).tolist() == [0, 1, 3]
 
 
 def test_point_beside_an_edge_is_settled_by_a_ray() -> None:
@@ -118,7 +113,7 @@ def test_point_beside_an_edge_is_settled_by_a_ray() -> None:
     edge = (100.25 - 79.5) / 100.0 * 2.0
     board = Part("board", (edge - 1.0, 0.0, 2.005), (2.0, 2.0, 0.01))
     candidates = np.array([[1.5 * (edge + shift), 0.0, 3.0] for shift in (-0.004, -0.001, 0.001, 0.004)])
-    assert sorted(visible_points(candidates.T, LENS, np.eye(4), depth_of(board), 0.05, 0.02)) == [2, 3]
+    assert visible_points(candidates.T, sight_of(board), 0.05, 0.02).tolist() == [False, False, True, True]
 
 
 def test_points_of_a_grazing_floor_are_all_seen() -> None:
@@ -126,20 +121,25 @@ def test_points_of_a_grazing_floor_are_all_seen() -> None:
     floor = Part("floor", (0.0, 0.25, 4.0), (2.0, 0.1, 4.0))
     z = np.linspace(2.05, 5.9, 400)
     candidates = np.stack([np.zeros_like(z), np.full_like(z, 0.2), z])
-    assert len(visible_points(candidates, LENS, np.eye(4), depth_of(floor), 0.05, 0.02)) == 400
+    assert visible_points(candidates, sight_of(floor), 0.05, 0.02).all()
 
 
 def test_instance_without_a_pixel_in_the_view_shares_nothing() -> None:
     # the note lies 2 cm behind a board, within the tolerance, but not one pixel of it is seen
-    parts = [Part("board", (2.005, 0, 0), (0.01, 3.0, 3.0)), Part("note", (2.03, 0, 0), (0.001, 0.5, 0.5))]
-    mesh = box_mesh(parts)
-    samples = sample_instances(mesh.vertices[mesh.triangles], mesh.triangle_instances.astype(np.int64) - 1, 0.02)
-    depth_m = np.full((120, 160), 2.0, dtype=np.float32)
-    depth = DepthAround.of(depth_m, lambda places: np.full(len(places), 2.0, dtype=np.float32))
-    pose = np.array([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
-    without = seen_voxels(samples, np.array([True, False]), LENS, pose, depth, 0.05, 0.02)
-    together = seen_voxels(samples, np.array([True, True]), LENS, pose, depth, 0.05, 0.02)
-    assert 0 < without.sum() < together.sum()
+    parts = [Part("board", (0, 0, 2.005), (3.0, 3.0, 0.01)), Part("note", (0, 0, 2.03), (0.5, 0.5, 0.001))]
+    sight = sight_of(*parts)
+    samples = sample_instances(sight.surface.instance_corners, sight.surface.instance_columns, 0.02)
+    assert set(sight.triangle[sight.triangle >= 0].tolist()) <= set(range(12))  # the board's twelve
+
+    def voxels_of(*asked: int) -> tuple[np.ndarray, list[bool]]:
+        voxels, columns = seen(samples, np.array(asked, dtype=np.int8), sight, 0.05, 0.02)
+        return voxels, columns.tolist()
+
+    board, together = voxels_of(VOXELS, NOTHING)[0], voxels_of(VOXELS, VOXELS)[0]
+    assert 0 < board.sum() < together.sum() and (together | ~board).all()
+    voxels, shown = voxels_of(VOXELS, ANY)
+    assert (voxels == board).all() and shown == [False, True]
+    assert voxels_of(NOTHING, NOTHING)[0].sum() == 0
 
 
 corner = st.tuples(*[st.floats(-2.0, 2.0, width=32)] * 3)
