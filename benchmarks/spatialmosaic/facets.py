@@ -55,10 +55,11 @@ FACETS = (
 
 @dataclass(frozen=True)
 class Grouping:
-    """The groups of one facet: label to the ids of its questions, in the order shown."""
+    """The groups of one facet: their labels in the order shown, and the label of every question by its id."""
 
     facet: Facet
-    groups: Mapping[str, frozenset[str]]
+    labels: tuple[str, ...]
+    label_of: Mapping[str, str]
 
 
 def groupings(runs: Sequence[Run]) -> list[Grouping]:
@@ -69,12 +70,10 @@ def groupings(runs: Sequence[Run]) -> list[Grouping]:
     reference = next((run for run in runs if run.role == "model"), runs[0])
     found = []
     for facet in FACETS:
-        groups: dict[str, set[str]] = {}
-        for answer in reference.answers:
-            groups.setdefault(facet.label_of(answer), set()).add(answer.id)
-        if len(groups) > 1:
-            ordered = sorted(groups, key=lambda label: _rank(facet, label))
-            found.append(Grouping(facet, {label: frozenset(groups[label]) for label in ordered}))
+        label_of = {answer.id: facet.label_of(answer) for answer in reference.answers}
+        labels = sorted(set(label_of.values()), key=lambda label: _rank(facet, label))
+        if len(labels) > 1:
+            found.append(Grouping(facet, tuple(labels), label_of))
     return found
 
 

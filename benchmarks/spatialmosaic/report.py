@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from benchmarks.spatialmosaic.scoring import ACCURACY
 from benchmarks.spatialmosaic.statistics import (
     Cell,
     Measure,
+    by_type,
     mean_of,
     mean_over_types,
     mean_score,
@@ -30,6 +31,7 @@ SUMMARIES = (OVERALL, CHOICES, OTHERS)
 
 Kind = Literal["families", "level", "lenient", "reading", "unread", "gain"]
 _Average = Callable[[Sequence[ScoredAnswer]], Cell | None]
+_Grouped = Sequence[Mapping[str, Sequence[ScoredAnswer]]]  # the answers of every run by question type
 
 
 @dataclass(frozen=True)
@@ -145,26 +147,28 @@ def on_common_questions(runs: Sequence[Run]) -> tuple[Run, ...]:
 
 
 def _family_rows(runs: Sequence[Run], measure: Measure) -> Iterator[Row]:
-    present = {answer.question_type for run in runs for answer in run.answers}
+    grouped = [by_type(run.answers) for run in runs]
+    present = {kind for groups in grouped for kind in groups}
 
     def over_types(answers: Sequence[ScoredAnswer]) -> Cell | None:
         return mean_over_types(answers, measure)
 
-    yield _row(OVERALL, runs, present, over_types)
+    yield _row(OVERALL, runs, grouped, present, over_types)
     choices = {answer.question_type for run in runs for answer in run.answers if answer.metric == ACCURACY}
     if choices and choices != present:
-        yield _row(CHOICES, runs, choices, over_types)
-        yield _row(OTHERS, runs, present - choices, over_types)
+        yield _row(CHOICES, runs, grouped, choices, over_types)
+        yield _row(OTHERS, runs, grouped, present - choices, over_types)
     for family, kinds in families_of(present).items():
-        yield _row(family, runs, set(kinds), over_types)
+        yield _row(family, runs, grouped, set(kinds), over_types)
         if has_types(family):
             for kind in kinds:
-                row = _row(kind, runs, {kind}, lambda answers: mean_score(answers, measure))
+                row = _row(kind, runs, grouped, {kind}, lambda answers: mean_score(answers, measure))
                 yield replace(row, indent=1)
 
 
-def _row(label: str, runs: Sequence[Run], kinds: set[str], average: _Average) -> Row:
-    return _line(label, runs, [[a for a in run.answers if a.question_type in kinds] for run in runs], average)
+def _row(label: str, runs: Sequence[Run], grouped: _Grouped, kinds: set[str], average: _Average) -> Row:
+    chosen = [[answer for kind in sorted(kinds) for answer in groups.get(kind, ())] for groups in grouped]
+    return _line(label, runs, chosen, average)
 
 
 def _level_tables(runs: Sequence[Run]) -> Iterator[Table]:
@@ -173,12 +177,19 @@ def _level_tables(runs: Sequence[Run]) -> Iterator[Table]:
     runs = [run for run in runs if {answer.question_type for answer in run.answers} == present]
     names = tuple(run.name for run in runs)
     for grouping in groupings(runs) if runs else ():
+        chosen = [_labelled(run, grouping.label_of) for run in runs]
         rows = [
-            _line(label, runs, [[a for a in run.answers if a.id in ids] for run in runs], mean_score)
-            for label, ids in grouping.groups.items()
+            _line(label, runs, [groups.get(label, []) for groups in chosen], mean_score) for label in grouping.labels
         ]
         title = f"Score by {grouping.facet.title}"
         yield Table(title, names, tuple(rows), kind="level", name=grouping.facet.name)
+
+
+def _labelled(run: Run, label_of: Mapping[str, str]) -> dict[str, list[ScoredAnswer]]:
+    groups: dict[str, list[ScoredAnswer]] = {}
+    for answer in run.answers:
+        groups.setdefault(label_of.get(answer.id, ""), []).append(answer)
+    return groups
 
 
 def _line(label: str, runs: Sequence[Run], chosen: Sequence[Sequence[ScoredAnswer]], average: _Average) -> Row:
@@ -206,9 +217,11 @@ def _reading_table(models: Sequence[Run]) -> Table:
 
 def _unread_table(models: Sequence[Run]) -> Table:
     """Shares of answers without the asked form: over all, and in the families that have some."""
-    present = {answer.question_type for run in models for answer in run.answers}
-    rows = [_row("All questions", models, present, _share_unread)]
-    families = [_row(family, models, set(kinds), _share_unread) for family, kinds in families_of(present).items()]
+    grouped = [by_type(run.answers) for run in models]
+    present = {kind for groups in grouped for kind in groups}
+    rows = [_row("All questions", models, grouped, present, _share_unread)]
+    parts = families_of(present).items()
+    families = [_row(family, models, grouped, set(kinds), _share_unread) for family, kinds in parts]
     rows += [row for row in families if any(cell and cell.mean > 0 for cell in row.cells)]
     title = "Answers that could not be read"
     return Table(title, tuple(run.name for run in models), tuple(rows), is_score=False, kind="unread")

@@ -105,17 +105,17 @@ class Units:
     def of(cls, values: Sequence[float], scenes: Sequence[str], kinds: Sequence[str]) -> Units:
         """Sorted by name, so that the order of the values does not matter to scenes."""
         value = np.asarray(values, dtype=np.float64)
-        names, row = np.unique(np.asarray(kinds), return_inverse=True)
-        scene: Int[np.ndarray, " n"] = np.unique(np.asarray(scenes), return_inverse=True)[1]
-        clustered = int(scene.max()) + 1 >= MIN_SCENES
+        names, row = _coded(kinds)
+        places, scene = _coded(scenes)
+        clustered = len(places) >= MIN_SCENES
         unit = scene if clustered else np.arange(len(value))
-        shape = (int(row.max()) + 1, int(unit.max()) + 1)
+        shape = (len(names), len(places) if clustered else len(value))
         sums, counts = np.zeros(shape), np.zeros(shape)
         np.add.at(sums, (row, unit), value)
         np.add.at(counts, (row, unit), 1.0)
         deviation = value - (sums.sum(axis=1) / counts.sum(axis=1))[row]
         squares = np.bincount(row, weights=deviation**2, minlength=shape[0])
-        weights = np.array([weight_of(str(name)) for name in names])
+        weights = np.array([weight_of(name) for name in names])
         return cls(sums, counts, clustered, squares, weights / weights.sum())
 
     @property
@@ -146,6 +146,13 @@ class Units:
         if (counts < 2).any():
             return None
         return math.sqrt(float((self.weights**2 * self.squares / (counts - 1) / counts).sum()))
+
+
+def _coded(texts: Sequence[str]) -> tuple[list[str], Int[np.ndarray, " n"]]:
+    """The different texts, sorted, and the place of every text among them; many times faster than ``np.unique``."""
+    names = sorted(set(texts))
+    place = {name: index for index, name in enumerate(names)}
+    return names, np.fromiter((place[text] for text in texts), dtype=np.int64, count=len(texts))
 
 
 def _cell(units: Units) -> Cell:

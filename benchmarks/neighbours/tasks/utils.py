@@ -41,13 +41,20 @@ def load_documents(
     if not source:
         raise InputError(f"no questions given, expected the environment variable {DATA_VARIABLE} to name their file")
     root = images or os.environ.get(IMAGES_VARIABLE)
-    count = frames or int(os.environ.get(FRAMES_VARIABLE, PUBLISHED_FRAMES))
+    count = frames or _frames_wanted()
     loaded = load_once(Path(source), Path(root) if root else None, count, limit)
     if loaded.benchmark != benchmark:
         raise InputError(f"{source}: questions of {loaded.benchmark}, expected those of {benchmark}")
     table = loaded.data.table
     table = table.append_column("image_root", [[str(loaded.data.image_root)] * table.num_rows])
     return {"test": datasets.Dataset(InMemoryTable(table))}
+
+
+def _frames_wanted() -> int:
+    text = os.environ.get(FRAMES_VARIABLE, str(PUBLISHED_FRAMES))
+    if not text.isdigit() or int(text) < 1:
+        raise InputError(f"environment variable {FRAMES_VARIABLE} is {text!r}, expected a number of frames")
+    return int(text)
 
 
 @lru_cache(maxsize=1)
