@@ -77,3 +77,51 @@ def train(
         train_refinement(load_recipe(RefinementRecipe, recipe, overrides or ()))
     else:
         raise InputError(f"--stage is {stage!r}, expected 'encoders' or 'refinement'")
+
+
+@retrieval.command()
+def reconstruct(
+    source: Annotated[Path, typer.Argument(help="Mesh or point cloud in the unit of the network (rooms: metres).")],
+    out: Annotated[Path, typer.Argument(help="Mesh file to write: .ply, .glb, .obj or .stl.")],
+    model: Annotated[Path, typer.Option(help="Trained refinement network.")],
+    encoder: Annotated[Path | None, typer.Option(help="Trained chunk encoders.")] = None,
+    database: Annotated[Path | None, typer.Option(help="Database of known chunks.")] = None,
+    k: Annotated[int | None, typer.Option("-k", help="Candidates to fuse; by default as in training.")] = None,
+    stride: Annotated[int, typer.Option(help="Voxels between windows; below 64 they overlap and are blended.")] = 64,
+    up: Annotated[str, typer.Option(help="Axis that points up in the file: y or z.")] = "y",
+) -> None:
+    """Complete a coarse or sparse scene of any size from the database; axes and unit of the file are kept.
+
+    Example: spatialvlm retrieval reconstruct scan.ply room.ply --model outputs/retrieval/refinement/model
+    --encoder outputs/retrieval/encoders/encoder --database outputs/retrieval/database --up z
+    """
+    from geometry_encoders.errors import InputError
+    from spatialvlm.training.retrieval.completing import complete_file
+
+    if out.suffix.lower() not in (".ply", ".glb", ".obj", ".stl"):
+        raise InputError(f"{out}: ending {out.suffix!r}, expected .ply, .glb, .obj or .stl")
+    mesh = complete_file(source, out, model, encoder, database, k, stride, up)
+    typer.echo(f"{out}: {len(mesh.vertices):,} vertices, {len(mesh.triangles):,} triangles")
+
+
+@retrieval.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="Folder made by build, with windows/ and retrieved/.")],
+    model: Annotated[Path | None, typer.Option(help="Trained refinement network; without it retrieval alone.")] = None,
+    held_out: Annotated[float, typer.Option(help="Share of the scenes held out, as in build.")] = 0.15,
+    windows: Annotated[int, typer.Option(help="Windows at most, evenly over the scenes.", min=1)] = 24,
+    samples: Annotated[int, typer.Option(help="Surface points per mesh; the paper takes 100000.", min=100)] = 30000,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+) -> None:
+    """Compare retrieved and refined windows with the true ones: IoU, Chamfer distance, F1, normal consistency.
+
+    Example: spatialvlm retrieval evaluate outputs/retrieval --model outputs/retrieval/refinement/model
+    """
+    from spatialvlm.training.retrieval.completing import evaluate_windows, write_report
+
+    report = evaluate_windows(folder / "windows", folder / "retrieved", model, held_out, windows, samples)
+    typer.echo(f"{report['windows']} held-out windows")
+    for method, figures in report["methods"].items():
+        typer.echo(f"{method}: " + ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+    if out is not None:
+        write_report(report, out)
