@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from benchmarks.spatialmosaic.pages.report_page import to_html
 from benchmarks.spatialmosaic.report import SUMMARIES, Report, Row, Table
-from benchmarks.spatialmosaic.texts import NOTE, TITLE, cell_text, flat_facts
+from benchmarks.spatialmosaic.texts import NOTE, TITLE, cell_text, flat_facts, warning_of
 
 __all__ = ["NOTE", "cell_text", "print_report", "to_html", "to_markdown"]
 
@@ -27,7 +27,9 @@ def print_report(report: Report, console: Console | None = None) -> None:
         console.print(f"Gain of {escape(report.subject.name)}", style="bold")
     for comparison in report.comparisons:
         console.print(comparison.sentence(), markup=False, highlight=False, soft_wrap=True)
-    console.print(NOTE, style="dim")
+    for note in (warning_of(report.thin_types), NOTE):
+        if note:
+            console.print(note, style="dim")
 
 
 def _runs_table(report: Report) -> rich.table.Table:
@@ -57,7 +59,7 @@ def to_markdown(report: Report, facts: Mapping[str, Any] | None = None, title: s
             label = "&nbsp;&nbsp;" * row.indent + (row.label if row.indent else f"**{row.label}**")
             lines.append(_markdown_line([label, str(row.n), *map(cell_text, row.cells)]))
         parts.append("\n".join(lines))
-    return "\n\n".join(part for part in [*parts, NOTE] if part) + "\n"
+    return "\n\n".join(part for part in [*parts, warning_of(report.thin_types), NOTE] if part) + "\n"
 
 
 def _rich_table(table: Table, rows: list[Row]) -> rich.table.Table:

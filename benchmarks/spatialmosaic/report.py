@@ -25,6 +25,7 @@ from benchmarks.spatialmosaic.statistics import (
 from qa_generation.errors import InputError
 
 FORMAT = 2
+FEW = 30  # questions of a type, below which the report warns of it
 OVERALL = "Overall (mean of types)"
 CHOICES, OTHERS = "Choices (mean of types)", "Numbers and points (mean of types)"
 SUMMARIES = (OVERALL, CHOICES, OTHERS)
@@ -68,6 +69,12 @@ class Report:
     def subject(self) -> Run:
         """The run that the report is about: the last model, or the last run where there is none."""
         return ([run for run in self.runs if run.role == "model"] or list(self.runs))[-1]
+
+    @property
+    def thin_types(self) -> dict[str, int]:
+        """Types with so few questions that their mean says little, though it weighs as much as any other's."""
+        counts = {kind: len(answers) for kind, answers in by_type(self.subject.answers).items()}
+        return {kind: count for kind, count in sorted(counts.items()) if count < FEW and len(counts) > 1}
 
     def of_kind(self, *kinds: Kind) -> list[Table]:
         """The tables of some kinds, in order."""

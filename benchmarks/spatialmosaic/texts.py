@@ -34,3 +34,11 @@ def flat_facts(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
             yield label, " ".join(map(str, value))
         elif value is not None and value != "":
             yield label, f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def warning_of(thin_types: Mapping[str, int]) -> str:
+    """A sentence that names types with few questions; empty without any."""
+    if not thin_types:
+        return ""
+    named = ", ".join(f"{kind} ({count})" for kind, count in thin_types.items())
+    return f"Few questions, but full weight in the overall score: {named}."

@@ -77,7 +77,7 @@ def test_choices_and_numbers_have_a_line_each_where_both_are_asked() -> None:
     records = [*RECORDS, *(asdict(make_record("obj_size_occ_na", index)) for index in range(4))]
     model = run_from_predictions("model", [(record, record["mc_answer"] or "1") for record in records])
     scores = table(compare([model, chance(records)]), "Score by question family")
-    assert means(scores, OVERALL) == [16, pytest.approx((300 + means(scores, OTHERS)[1]) / 4), None]
+    assert means(scores, OVERALL) == [16, pytest.approx((300 + (means(scores, OTHERS)[1] or 0)) / 4), None]
     assert means(scores, CHOICES) == [12, 100.0, 25.0]
     assert means(scores, OTHERS)[2] is None
     assert scores.columns == ("model", "chance")
@@ -130,6 +130,14 @@ def test_gains_are_paired_and_said_in_words(report: Report) -> None:
     (found,) = report.comparisons
     assert found.difference.mean == pytest.approx((0 + 1 + 0) / 3)
     assert found.sentence() in to_markdown(report)
+
+
+def test_types_with_few_questions_are_named(report: Report, before: Run) -> None:
+    assert report.thin_types == dict.fromkeys(KINDS, 4)
+    sentence = "full weight in the overall score: obj_count_occ (4), obj_existence_occ_ab (4)"
+    assert sentence in to_markdown(report) and sentence in to_html(report)
+    many = replace(before, answers=tuple(replace(a, id=f"{a.id} {i}") for a in before.answers for i in range(10)))
+    assert compare([many]).thin_types == {} and "Few questions" not in to_markdown(compare([many]))
 
 
 def test_only_common_questions_are_compared(before: Run, after: Run) -> None:

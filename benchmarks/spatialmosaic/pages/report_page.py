@@ -11,7 +11,7 @@ from benchmarks.spatialmosaic.pages.radar import Radar, radar
 from benchmarks.spatialmosaic.pages.templates import render
 from benchmarks.spatialmosaic.report import Report
 from benchmarks.spatialmosaic.results import Run
-from benchmarks.spatialmosaic.texts import NOTE, TITLE, flat_facts
+from benchmarks.spatialmosaic.texts import NOTE, TITLE, flat_facts, warning_of
 
 COLOURS = 7  # that the style sheet names
 MOST_OUTLINES = 5  # more cannot be told apart in a chart
@@ -40,6 +40,7 @@ def to_html(
         command=command,
         facts=[(name, value) for name, value in flat if name != "command"],
         note=NOTE,
+        warning=warning_of(report.thin_types),
     )
 
 
