@@ -38,6 +38,7 @@ class Comparison:
         scenes: number of scenes; ``clustered`` says whether they were what was flipped.
         only_first, only_second: choice questions that only one of them got right.
         mcnemar_p: of McNemar's exact test over these; None without any choice question.
+        scope: which questions were compared; empty for all.
     """
 
     first: str
@@ -49,6 +50,7 @@ class Comparison:
     only_first: int
     only_second: int
     mcnemar_p: float | None
+    scope: str = ""
 
     @property
     def is_clear(self) -> bool:
@@ -64,6 +66,7 @@ class Comparison:
         """The finding in words, points in percent, the better run first where there is one."""
         sign = -1.0 if self.is_clear and self.difference.mean < 0 else 1.0
         first, second = (self.first, self.second) if sign > 0 else (self.second, self.first)
+        scope = f"{self.scope}: " if self.scope else ""
         found = f"{100 * sign * self.difference.mean:+.1f} points"
         if self.difference.low is not None and self.difference.high is not None:
             low, high = sorted((sign * self.difference.low, sign * self.difference.high))
@@ -72,10 +75,10 @@ class Comparison:
             f", {p_text(self.p_value)}, {_counted(self.difference.n, 'question')} of {_counted(self.scenes, 'scene')}."
         )
         if self.is_clear:
-            return f"{first} is better than {second}: {found}"
+            return f"{scope}{first} is better than {second}: {found}"
         if self.detectable:
             found += f" Differences below about {100 * self.detectable:.1f} points are hard to see here."
-        return f"{first} and {second} cannot be told apart: {found}"
+        return f"{scope}{first} and {second} cannot be told apart: {found}"
 
 
 def _counted(number: int, noun: str) -> str:
@@ -87,14 +90,16 @@ def p_text(p_value: float) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
 
 
-def compare_pair(first: Run, second: Run, measure: Measure = strict) -> Comparison:
-    """The comparison of two runs over the questions that both answered.
+def compare_pair(first: Run, second: Run, measure: Measure = strict, choices_only: bool = False) -> Comparison:
+    """The comparison of two runs over the questions that both answered, or only those with options.
 
     Raises:
         InputError: when they share no question.
     """
     others = {answer.id: answer for answer in second.answers}
     pairs = [(answer, others[answer.id]) for answer in first.answers if answer.id in others]
+    if choices_only:
+        pairs = [pair for pair in pairs if pair[0].metric == ACCURACY]
     if not pairs:
         raise InputError(f"runs {first.name} and {second.name} share no question, expected the same dataset")
     gains = [measure(mine) - measure(theirs) for mine, theirs in pairs]
@@ -114,6 +119,7 @@ def compare_pair(first: Run, second: Run, measure: Measure = strict) -> Comparis
         only_first=only_first,
         only_second=only_second,
         mcnemar_p=mcnemar_p,
+        scope="Choices" if choices_only else "",
     )
 
 

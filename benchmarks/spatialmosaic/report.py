@@ -134,7 +134,15 @@ def compare(runs: Sequence[Run]) -> Report:
     others = tuple(run for run in asked if run is not models[-1]) if models else ()
     if others:
         tables.append(_gain_table(models[-1], others))
-    return Report(tuple(tables), runs, tuple(compare_pair(models[-1], run) for run in others))
+    return Report(tuple(tables), runs, tuple(_comparisons(models[-1], others)) if others else ())
+
+
+def _comparisons(model: Run, others: Sequence[Run]) -> Iterator[Comparison]:
+    """The model with every other run; where numbers are asked too, once more over the choices alone."""
+    mixed = len({answer.metric == ACCURACY for answer in model.answers}) > 1
+    for choices_only in (False, True) if mixed else (False,):
+        for run in others:
+            yield compare_pair(model, run, choices_only=choices_only)
 
 
 def on_common_questions(runs: Sequence[Run]) -> tuple[Run, ...]:

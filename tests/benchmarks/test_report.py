@@ -140,6 +140,15 @@ def test_types_with_few_questions_are_named(report: Report, before: Run) -> None
     assert compare([many]).thin_types == {} and "Few questions" not in to_markdown(compare([many]))
 
 
+def test_choices_are_compared_alone_where_numbers_are_asked_too() -> None:
+    records = [*RECORDS, *(asdict(make_record("obj_size_occ_na", index)) for index in range(4))]
+    gold = run_from_predictions("gold", [(record, record["mc_answer"] or record["ground_truth"]) for record in records])
+    numb = run_from_predictions("numb", [(record, record["mc_answer"]) for record in records])
+    everything, choices = compare([gold, numb]).comparisons
+    assert everything.difference.mean == pytest.approx(-0.25) and everything.scope == ""
+    assert choices.difference.mean == 0.0 and choices.sentence().startswith("Choices: numb and gold cannot be told")
+
+
 def test_only_common_questions_are_compared(before: Run, after: Run) -> None:
     shorter = replace(after, answers=after.answers[:5])
     scores = compare([before, shorter, chance(RECORDS)]).tables[0]

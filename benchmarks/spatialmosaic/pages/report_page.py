@@ -32,6 +32,7 @@ def to_html(
         report=report,
         subject=report.subject,
         overview=_overview(report),
+        scoped=any(found.scope for found in report.comparisons),
         colours=_colours(report),
         roles={run.name: run.role for run in report.runs},
         radars=_radars(report),
