@@ -10,6 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from geometry_encoders.errors import InputError
 from geometry_encoders.retrieval.encoders import ChunkEncoderConfig, chunk_and_context
 from geometry_encoders.retrieval.scale import CHUNK, WINDOW, GridScale
 
@@ -48,8 +49,21 @@ class ChunkLayout:
 
     @classmethod
     def of(cls, config: ChunkEncoderConfig) -> ChunkLayout:
-        """The layout that the two networks of a configuration are made for."""
-        return cls(*chunk_and_context(config.network_input), *chunk_and_context(config.network_target))
+        """The layout that the two networks of a configuration are made for.
+
+        Raises:
+            InputError: the two do not show the same place on the grids of the configuration.
+        """
+        (size, context), (target, target_context) = map(
+            chunk_and_context, (config.network_input, config.network_target)
+        )
+        scale = config.grid_scale
+        if config.scale is not None and size * WINDOW != target * scale.input_side:
+            raise InputError(
+                f"networks {config.network_input!r} and {config.network_target!r} see {size} input and {target} target"
+                f" voxels, expected {target * scale.input_side / WINDOW:g} input voxels for that target"
+            )
+        return cls(size, context, target, target_context, stride=target)
 
     @property
     def input_stride(self) -> int:

@@ -56,6 +56,12 @@ def test_wrong_chunks_and_networks() -> None:
         ChunkEncoderConfig(network_input="3+1")
 
 
+def test_networks_that_see_different_places() -> None:
+    """Eight target voxels are one input voxel on these grids, not two."""
+    with pytest.raises(InputError, match="expected 1 input voxels"):
+        ChunkLayout.of(small_encoder(network_target="8+4").config)
+
+
 # ---- loss --------------------------------------------------------------------------------------------------------
 
 

@@ -49,6 +49,7 @@ class BuildOptions:
     add_to: Path | None = None
 
     def __post_init__(self) -> None:
+        preset_scale(self.scale)
         if self.up not in ("y", "z"):
             raise InputError(f"--up is {self.up!r}, expected 'y' or 'z'")
         if self.index not in ("exact", "ivf_pq"):
