@@ -159,7 +159,7 @@ class PatchAttention(nn.Module):
             logits = logits + gumbel_noise(logits, generator)
         soft = logits.softmax(dim=-1)
         hard = F.one_hot(soft.argmax(dim=-1), soft.shape[-1]).to(soft)
-        return hard + soft - soft.detach()  # straight through: a pick forwards, the softmax's slope backwards
+        return hard + (soft - soft.detach())  # straight through: a pick forwards, the softmax's slope backwards
 
     def beta(self, scores: Float[Tensor, "patches k"]) -> Float[Tensor, "patches"]:
         """How much the candidates count in each patch."""

@@ -18,7 +18,6 @@ from geometry_encoders.retrieval.refinement.unet import ConvPair, DistanceDecode
 from geometry_encoders.retrieval.scale import CHUNK, WINDOW
 
 FEATURE_SIDE = WINDOW // 2
-CHUNKS_PER_AXIS = WINDOW // CHUNK
 
 
 @dataclass
@@ -115,7 +114,7 @@ class RetrievalFuseModel(PreTrainedModel):
 
     def encode_windows(self, windows: Float[Tensor, "windows 64 64 64"]) -> Float[Tensor, "windows channels 32 32 32"]:
         """`encode_chunks`, put together to whole windows."""
-        return fold(self.encode_chunks(windows), CHUNKS_PER_AXIS)
+        return fold(self.encode_chunks(windows), windows.shape[-1] // CHUNK)
 
     def decode(self, features: Float[Tensor, "batch channels 32 32 32"]) -> Float[Tensor, "batch 64 64 64"]:
         """Distances in network space."""
@@ -126,8 +125,9 @@ class RetrievalFuseModel(PreTrainedModel):
     ) -> tuple[Tensor, Float[Tensor, "windows 64 64 64"]]:
         """Features of known windows, and the distances decoded from them chunk by chunk."""
         chunks = self.encode_chunks(windows)
-        decoded = fold(self.decoder(chunks), CHUNKS_PER_AXIS)[:, 0]
-        return fold(chunks, CHUNKS_PER_AXIS), decoded
+        per_axis = windows.shape[-1] // CHUNK
+        decoded = fold(self.decoder(chunks), per_axis)[:, 0]
+        return fold(chunks, per_axis), decoded
 
     # ---- the whole -------------------------------------------------------------------------------------------------
 

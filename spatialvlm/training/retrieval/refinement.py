@@ -23,9 +23,9 @@ from geometry_encoders.retrieval.metrics import voxel_metrics
 from geometry_encoders.retrieval.official import load_own_folder
 from geometry_encoders.retrieval.refinement import RetrievalFuseModel
 from geometry_encoders.retrieval.refinement.losses import TrueShape
-from geometry_encoders.retrieval.refinement.phases import Phase, phase_loss, phases_of, trained_parameters
+from geometry_encoders.retrieval.refinement.phases import Crop, Phase, phase_loss, phases_of, trained_parameters
 from geometry_encoders.retrieval.retrieved import RetrievedWindows
-from geometry_encoders.retrieval.scale import preset_scale
+from geometry_encoders.retrieval.scale import WINDOW, preset_scale
 from geometry_encoders.retrieval.window_store import WindowDataset, WindowStore
 from spatialvlm.training.command import run_recipe_command
 from spatialvlm.training.pretraining import Clock, Pretraining
@@ -47,10 +47,15 @@ class PhaseStep(nn.Module):
     def forward(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         """``loss`` and the terms it is made of."""
         settings, scale = self.recipe.loss, self.model.scale
-        with torch.autocast(batch["target"].device.type, enabled=False):
+        target, crop = batch["target"], None
+        if self.recipe.crop < WINDOW and self.model.training and generator is not None:
+            crop = Crop.random(len(target), self.recipe.crop, generator)
+            target = crop.of(target)
+        with torch.autocast(target.device.type, enabled=False):
             faithful = self.recipe.network.faithful_weights
-            true = TrueShape.of(batch["target"], scale, settings.weight_occupied, faithful)
-        found = phase_loss(self.model, self.phase, batch["inputs"], batch["retrieved"], true, settings, generator)
+            true = TrueShape.of(target, scale, settings.weight_occupied, faithful)
+        inputs = batch["inputs"], batch["retrieved"]
+        found = phase_loss(self.model, self.phase, *inputs, true, settings, generator, crop)
         return {"loss": found.total, **found.terms}
 
 

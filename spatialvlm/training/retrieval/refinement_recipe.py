@@ -102,6 +102,8 @@ class RefinementRecipe:
         phases: how long each phase lasts.
         start: folder of a trained refinement network whose parts of the same name and shape are taken over.
         skip: phases that are left out because ``start`` has been through them.
+        crop: side, in voxels, of the cube of each window in which losses are taken; 64 takes whole windows, 16 to 48
+            save time where only few steps are possible.
         precision: ``bf16`` computes under autocast, ``no`` in float32.
         seed: of the initial weights, the order of windows, points and random picks.
     """
@@ -113,6 +115,7 @@ class RefinementRecipe:
     phases: Phases = field(default_factory=Phases)
     start: str | None = None
     skip: tuple[Literal["unet", "retrieval", "attention", "full"], ...] = ()
+    crop: Literal[16, 32, 48, 64] = 64
     precision: Literal["bf16", "no"] = "no"
     seed: int = 0
 
