@@ -16,20 +16,25 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+import torch
 from jaxtyping import Float32
 
 from geometry_encoders.retrieval.chunk_index import TRAINING_VECTORS, ChunkIndex, IndexSettings, faiss
-from geometry_encoders.retrieval.chunk_shards import ChunkRows, features, write_shard
+from geometry_encoders.retrieval.chunk_shards import ChunkRows, column_values, features, write_shard
 from geometry_encoders.retrieval.chunks import ChunkLayout
 from geometry_encoders.retrieval.database import ChunkDatabase
 from geometry_encoders.retrieval.database_header import DatabaseHeader, DatabaseSettings, write_header
+from geometry_encoders.retrieval.encoders import ChunkEncoder
+from geometry_encoders.retrieval.official import load_own_folder
 from geometry_encoders.retrieval.scale import CHUNK, PRESETS
+from geometry_encoders.retrieval.window_store import WindowDataset, WindowStore
+from spatialvlm.training.retrieval.sources import split_scenes
 
 LATENT, QUERIES, K, PER_WINDOW, WINDOWS_PER_SCENE = 64, 64, 4, 50, 4
 Vectors = Float32[np.ndarray, "rows latent"]
@@ -189,6 +194,31 @@ def measure(folder: Path, rows: int, settings: IndexSettings, rounds: int, full_
     )
 
 
+@torch.no_grad()
+def learned_recall(
+    database_folder: Path, encoder_folder: Path, windows_folder: Path, held_out: float
+) -> dict[str, Any]:
+    """Recall of the approximate index on learned embeddings, asked by the inputs of held-out windows."""
+    encoder = load_own_folder(encoder_folder, ChunkEncoder)
+    database = ChunkDatabase.load(database_folder, encoder)
+    store = WindowStore(windows_folder)
+    held = WindowDataset(store, database.scale, split_scenes(store.scenes(), held_out)[1], keep_empty=False)
+    inputs = torch.stack([held[index]["input"] for index in range(len(held))])
+    queries = encoder(input_chunks=database.layout.input_chunks(inputs, database.scale)).input_embeddings.numpy()
+    vectors = np.concatenate(list(column_values(database.dataset, "embedding")))
+    exact = faiss().knn(queries, vectors, K)
+    found: dict[str, float] = {"rows": len(vectors), "queries": len(queries)}
+    settings = IndexSettings("ivf_pq")
+    index = ChunkIndex.build(settings, vectors.shape[1], len(vectors), [vectors])
+    for probes in (8, 32, 128):
+        index.settings = replace(settings, probes=probes)
+        distances, rows = index.search(queries, K)
+        shared = [len(set(a) & set(b)) / K for a, b in zip(rows, exact[1], strict=True)]
+        found[f"recall_{probes}_probes"] = round(float(np.mean(shared)), 4)
+        found[f"distance_ratio_{probes}_probes"] = round(float(np.sqrt(distances / exact[0].clip(1e-9)).mean()), 4)
+    return found
+
+
 def main() -> None:
     """Prints one line per measurement and writes all of them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -197,8 +227,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--full-chunks", type=int, default=100000, help="store whole chunks up to that many rows")
     parser.add_argument("--out", type=Path, help="JSON file")
+    parser.add_argument(
+        "--learned",
+        type=Path,
+        nargs=3,
+        metavar=("DATABASE", "ENCODER", "WINDOWS"),
+        help="only the recall on a real database, asked by held-out windows",
+    )
+    parser.add_argument("--held-out", type=float, default=0.15)
     options = parser.parse_args()
     faiss().omp_set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    if options.learned:
+        database, encoder, windows = options.learned
+        print(json.dumps(learned_recall(database, encoder, windows, options.held_out)))
+        return
     results: list[dict[str, Any]] = []
     for rows in map(int, options.sizes.split(",")):
         for kind in options.kinds.split(","):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from jaxtyping import Float, Float32, Int16, Int64
 from geometry_encoders.errors import InputError
 
 ChunkDtype = Literal["float16", "float32"]
-COLUMNS = ("scene", "window", "extent", "chunk", "embedding")
+BATCH_ROWS = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +53,24 @@ def write_shard(path: Path, rows: Iterable[ChunkRows], columns: datasets.Feature
     schema, count = columns.arrow_schema, 0
     partial = path.with_name(path.name + ".partial")
     with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-        for batch in rows:
-            if len(batch.embeddings):
-                writer.write_batch(_record_batch(batch, schema))
-                count += len(batch.embeddings)
+        for batch in _large_batches(rows, schema):
+            writer.write_batch(batch)
+            count += len(batch)
     partial.replace(path)
     return count
+
+
+def _large_batches(rows: Iterable[ChunkRows], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Record batches of about `BATCH_ROWS`: many small ones make a file slow to open."""
+    waiting: list[pa.RecordBatch] = []
+    for window in rows:
+        if len(window.embeddings):
+            waiting.append(_record_batch(window, schema))
+        if sum(map(len, waiting)) >= BATCH_ROWS:
+            yield pa.concat_batches(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_batches(waiting)
 
 
 def _record_batch(rows: ChunkRows, schema: pa.Schema) -> pa.RecordBatch:
