@@ -51,11 +51,9 @@ def settle(
     lens = np.ascontiguousarray(np.linalg.inv(intrinsics))
     corners = lens @ [[-0.5, size[0], -0.5, size[0]], [-0.5, -0.5, size[1], size[1]], [1.0, 1.0, 1.0, 1.0]]
     longest_ray = float(np.linalg.norm(corners, axis=0).max())
-    # triangles are compared up to a little beyond a place
-    reach_m = least_m + _BEYOND * (1.0 + np.abs(least_m))
     per_pixel = min(_CELLS_PER_PIXEL, _CELLS / max(size))
     columns, rows = (math.ceil(side * per_pixel) for side in size)
-    order, first, farthest = _binned(places, reach_m, columns, rows, per_pixel)
+    order, first, farthest, ordered = _binned(places, least_m, columns, rows, per_pixel)
     found = np.zeros(len(places), dtype=np.int8)
     _settle(
         surface.triangles,
@@ -72,22 +70,22 @@ def settle(
         first,
         columns,
         per_pixel,
-        places[order],
-        least_m[order],
-        reach_m[order],
+        order,
+        ordered,
         found,
     )
-    settled = np.empty_like(found)
-    settled[order] = found
-    return settled
+    return found
 
 
 @compiled
 def _binned(
-    places: np.ndarray, reach_m: np.ndarray, columns: int, rows: int, per_pixel: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The places in order of cells, row by row; the first one of every cell, at the end their number; and the greatest
-    reach in every square of cells, minus infinity where there is no place."""
+    places: np.ndarray, least_m: np.ndarray, columns: int, rows: int, per_pixel: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The places in order of cells, row by row; the first one of every cell, at the end their number; the greatest
+    reach in every square of cells, minus infinity where there is no place; and [x, y, least depth, reach] in that order.
+
+    Triangles are compared with a place as far as it reaches, a little beyond its depth.
+    """
     cells = np.empty(len(places), dtype=np.int32)
     first = np.zeros(rows * columns + 1, dtype=np.int32)
     farthest = np.full(((rows - 1) // _SQUARE + 1, (columns - 1) // _SQUARE + 1), -math.inf)
@@ -97,14 +95,22 @@ def _binned(
         cells[place] = row * columns + column
         first[cells[place] + 1] += 1
         square = farthest[row // _SQUARE]
-        square[column // _SQUARE] = max(square[column // _SQUARE], reach_m[place])
+        square[column // _SQUARE] = max(square[column // _SQUARE], _reach(least_m[place]))
     for cell in range(rows * columns):
         first[cell + 1] += first[cell]
-    order, next_one = np.empty(len(places), dtype=np.int32), first[:-1].copy()
+    order, ordered, next_one = np.empty(len(places), dtype=np.int32), np.empty((len(places), 4)), first[:-1].copy()
     for place in range(len(places)):
-        order[next_one[cells[place]]] = place
+        to = next_one[cells[place]]
         next_one[cells[place]] += 1
-    return order, first, farthest
+        order[to] = place
+        ordered[to, 0], ordered[to, 1] = places[place, 0], places[place, 1]
+        ordered[to, 2], ordered[to, 3] = least_m[place], _reach(least_m[place])
+    return order, first, farthest, ordered
+
+
+@compiled
+def _reach(least_m: float) -> float:
+    return least_m + _BEYOND * (1.0 + abs(least_m))
 
 
 @compiled
@@ -123,11 +129,11 @@ def _settle(
     first: np.ndarray,
     columns: int,
     per_pixel: float,
-    places: np.ndarray,
-    least_m: np.ndarray,
-    reach_m: np.ndarray,
+    order: np.ndarray,
+    ordered: np.ndarray,
     found: np.ndarray,
 ) -> None:
+    """Fills ``found``; the reach of what is hidden ends, so that it is not looked at again."""
     rows = (len(first) - 1) // columns
     for block in range(len(shown)):
         if not shown[block]:
@@ -152,16 +158,18 @@ def _settle(
             ready, planes = False, (0.0,) * 14
             for row in range(top, bottom):
                 for place in range(first[row * columns + left], first[row * columns + right]):
-                    if nearest_m >= reach_m[place] or found[place] == HIDDEN:
+                    if nearest_m >= ordered[place, 3]:
                         continue
-                    u, v = places[place, 0], places[place, 1]
+                    u, v = ordered[place, 0], ordered[place, 1]
                     if u < x0 - MARGIN_PX or u > x1 + MARGIN_PX or v < y0 - MARGIN_PX or v > y1 + MARGIN_PX:
                         continue
                     if not ready:
                         ready, planes = True, _planes(camera, a, b, c, lens)
-                    met = _meets(planes, u, v, longest_ray, least_m[place])
+                    met = _meets(planes, u, v, longest_ray, ordered[place, 2])
                     if met != OPEN:
-                        found[place] = met
+                        found[order[place]] = met
+                    if met == HIDDEN:
+                        ordered[place, 3] = -math.inf
 
 
 @compiled

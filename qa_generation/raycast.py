@@ -54,17 +54,44 @@ def ray_origin(world_to_camera: Float64[np.ndarray, "4 4"]) -> Float32[np.ndarra
     return np.linalg.inv(world_to_camera)[:3, 3].astype(np.float32)
 
 
+@dataclass(frozen=True, eq=False)
+class PixelRays:
+    """The rays of one camera: origin (world, metres), and the matrix from pixels (x, y, 1) to directions in the world."""
+
+    origin: Float32[np.ndarray, "3"]
+    to_world: Float64[np.ndarray, "3 3"]
+
+    @classmethod
+    def of(cls, intrinsics: Float64[np.ndarray, "3 3"], world_to_camera: Float64[np.ndarray, "4 4"]) -> Self:
+        """The rays of a pinhole camera."""
+        # the inverse, not the transpose: a rotation read from text is rounded, and ray and projection must agree
+        return cls(ray_origin(world_to_camera), np.linalg.inv(intrinsics @ world_to_camera[:3, :3]))
+
+    def region(self, region: Region) -> Float32[np.ndarray, "height width 6"]:
+        """Origin and direction of the ray through every pixel centre of ``region``, top row first."""
+        across = np.arange(region.x0, region.x1, dtype=np.float64)[:, None] * self.to_world[:, 0]
+        down = np.arange(region.y0, region.y1, dtype=np.float64)[:, None] * self.to_world[:, 1] + self.to_world[:, 2]
+        rays = np.empty((len(down), len(across), 6), dtype=np.float32)
+        rays[..., :3] = self.origin
+        rays[..., 3:] = across[None] + down[:, None]
+        return rays
+
+    def through(
+        self, pixels: Int[np.ndarray, "pixels 2"] | Float64[np.ndarray, "pixels 2"]
+    ) -> Float32[np.ndarray, "pixels 6"]:
+        """The rays through the named (x, y) pixels, bit for bit those of ``region``, or through places between them."""
+        x, y = pixels[:, :1].astype(np.float64), pixels[:, 1:].astype(np.float64)
+        rays = np.empty((len(pixels), 6), dtype=np.float32)
+        rays[:, :3] = self.origin
+        rays[:, 3:] = x * self.to_world[:, 0] + (y * self.to_world[:, 1] + self.to_world[:, 2])
+        return rays
+
+
 def view_rays(
     intrinsics: Float64[np.ndarray, "3 3"], world_to_camera: Float64[np.ndarray, "4 4"], region: Region
 ) -> Float32[np.ndarray, "height width 6"]:
     """Origin (world, metres) and direction of the ray through every pixel centre of ``region``, top row first."""
-    to_world = _pixel_to_world(intrinsics, world_to_camera)
-    across = np.arange(region.x0, region.x1, dtype=np.float64)[:, None] * to_world[:, 0]
-    down = np.arange(region.y0, region.y1, dtype=np.float64)[:, None] * to_world[:, 1] + to_world[:, 2]
-    rays = np.empty((len(down), len(across), 6), dtype=np.float32)
-    rays[..., :3] = ray_origin(world_to_camera)
-    rays[..., 3:] = across[None] + down[:, None]
-    return rays
+    return PixelRays.of(intrinsics, world_to_camera).region(region)
 
 
 def pixel_rays(
@@ -73,19 +100,7 @@ def pixel_rays(
     pixels: Int[np.ndarray, "pixels 2"] | Float64[np.ndarray, "pixels 2"],
 ) -> Float32[np.ndarray, "pixels 6"]:
     """The rays through the named (x, y) pixels, bit for bit those of ``view_rays``, or through places between them."""
-    to_world = _pixel_to_world(intrinsics, world_to_camera)
-    x, y = pixels[:, :1].astype(np.float64), pixels[:, 1:].astype(np.float64)
-    rays = np.empty((len(pixels), 6), dtype=np.float32)
-    rays[:, :3] = ray_origin(world_to_camera)
-    rays[:, 3:] = x * to_world[:, 0] + (y * to_world[:, 1] + to_world[:, 2])
-    return rays
-
-
-def _pixel_to_world(
-    intrinsics: Float64[np.ndarray, "3 3"], world_to_camera: Float64[np.ndarray, "4 4"]
-) -> Float64[np.ndarray, "3 3"]:
-    # the inverse, not the transpose: a rotation read from text is rounded, and ray and projection must agree
-    return np.linalg.inv(intrinsics @ world_to_camera[:3, :3])
+    return PixelRays.of(intrinsics, world_to_camera).through(pixels)
 
 
 class Nearest(NamedTuple):

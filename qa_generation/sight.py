@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int, Int32
+from jaxtyping import Bool, Float32, Float64, Int32
 
 from qa_generation.occluders import DOUBTFUL, HIDDEN, settle
-from qa_generation.raycast import Region, pixel_rays, view_rays
+from qa_generation.raycast import PixelRays, Region
 from qa_generation.scene_surface import Placed, SceneSurface
 
 
@@ -20,6 +20,7 @@ class Sight:
     Attributes:
         intrinsics: pinhole matrix of the pixel grid.
         world_to_camera: metres, OpenCV axes.
+        rays: of the pixels of that grid.
         depth_m: of the first hit of every pixel's ray, 0 = none.
         triangle: of that hit, by number in the scene's mesh, -1 = none.
     """
@@ -27,6 +28,7 @@ class Sight:
     surface: SceneSurface
     intrinsics: Float64[np.ndarray, "3 3"]
     world_to_camera: Float64[np.ndarray, "4 4"]
+    rays: PixelRays
     depth_m: Float32[np.ndarray, "height width"]
     triangle: Int32[np.ndarray, "height width"]
 
@@ -39,8 +41,10 @@ class Sight:
         size: tuple[int, int],
     ) -> Sight:
         """Casts the rays of a picture of (width, height)."""
-        rays = view_rays(intrinsics, world_to_camera, Region.frame(size))
-        return cls(surface, intrinsics, world_to_camera, *surface.caster.first_hits(rays))
+        rays = PixelRays.of(intrinsics, world_to_camera)
+        return cls(
+            surface, intrinsics, world_to_camera, rays, *surface.caster.first_hits(rays.region(Region.frame(size)))
+        )
 
     @property
     def size(self) -> tuple[int, int]:
@@ -71,12 +75,6 @@ class Sight:
         """These blocks and those in the picture before the camera, until another view places some."""
         return self.surface.place(blocks | self.blocks, self.intrinsics, self.world_to_camera)
 
-    def rays(
-        self, places: Int[np.ndarray, "places 2"] | Float64[np.ndarray, "places 2"]
-    ) -> Float32[np.ndarray, "places 6"]:
-        """The rays through places (x, y) in pixels."""
-        return pixel_rays(self.intrinsics, self.world_to_camera, places)
-
     def hides(
         self, places: Float64[np.ndarray, "places 2"], least_m: Float64[np.ndarray, " places"]
     ) -> Bool[np.ndarray, " places"]:
@@ -84,7 +82,7 @@ class Sight:
         surface = self.surface
         found = settle(surface, self.blocks, self.placed(self.blocks), self.intrinsics, self.size, places, least_m)
         unsure = np.flatnonzero(found == DOUBTFUL)
-        depth_m, _ = surface.caster.first_hits(self.rays(places[unsure]))
+        depth_m, _ = surface.caster.first_hits(self.rays.through(places[unsure]))
         hidden = found == HIDDEN
         hidden[unsure] = (depth_m > 0) & (depth_m < least_m[unsure])
         return hidden

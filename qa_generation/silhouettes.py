@@ -19,7 +19,7 @@ from qa_generation.scene_surface import project
 from qa_generation.sight import Sight
 
 _CANVAS_PIXELS = 1 << 22  # held in memory at once, one byte each; a larger canvas is drawn in bands
-_SURE, _DOUBTFUL = 1, 2
+_SURE, _DOUBTFUL = 1, 2  # of which one bit each is set
 
 
 def silhouette_counts(
@@ -52,7 +52,7 @@ def silhouette_counts(
         )
         doubtful.append(pixels)
     places = np.concatenate(doubtful)
-    rays, start = sight.rays(places), 0
+    rays, start = sight.rays.through(places), 0
     inside = (places[:, 0] >= 0) & (places[:, 0] < width) & (places[:, 1] >= 0) & (places[:, 1] < height)
     for column, pixels in zip(columns, doubtful[1:], strict=True):
         if not len(pixels):
@@ -87,10 +87,10 @@ def _covered(
     for top in range(y0, y1, rows):
         bottom = min(top + rows, y1)
         canvas = np.zeros((bottom - top, x1 - x0), dtype=np.uint8)
+        left, right = max(x0, 0), min(x1, width)  # of the part inside the frame
         for y in range(max(top, 0), min(bottom, height)):
-            for x in range(max(x0, 0), min(x1, width)):
-                if winners[y, x] == column:
-                    canvas[y - top, x - x0] = _SURE
+            for x in range(left, right):
+                canvas[y - top, x - x0] = winners[y, x] == column
         for block in range(len(shown)):
             rect = rects[block]
             if shown[block] and not _is_covered(canvas, x0, top, rect[0], rect[1], rect[2], rect[3]):
@@ -99,15 +99,20 @@ def _covered(
                     _draw_front(canvas, x0, top, camera, pixels, a, b, c, nearest_m[block] > NEAR_M, intrinsics)
         for y in range(top, bottom):
             line = canvas[y - top]
-            for x in range(x0, x1):
-                if line[x - x0] == _SURE:
-                    on_canvas += 1
-                    in_frame += 0 <= x < width and 0 <= y < height
-                elif line[x - x0] == _DOUBTFUL:
-                    if in_doubt == len(doubtful):
-                        doubtful = np.concatenate((doubtful, np.empty_like(doubtful)))
-                    doubtful[in_doubt, 0], doubtful[in_doubt, 1] = x, y
-                    in_doubt += 1
+            in_line = 0
+            for x in range(len(line)):
+                on_canvas += line[x] & _SURE
+                in_line += line[x] >> 1
+            if 0 <= y < height:
+                for x in range(left - x0, right - x0):
+                    in_frame += line[x] & _SURE
+            if in_line:
+                while in_doubt + in_line > len(doubtful):
+                    doubtful = np.concatenate((doubtful, np.empty_like(doubtful)))
+                for x in range(len(line)):
+                    if line[x] == _DOUBTFUL:
+                        doubtful[in_doubt, 0], doubtful[in_doubt, 1] = x0 + x, y
+                        in_doubt += 1
     return doubtful[:in_doubt], in_frame, on_canvas
 
 
@@ -232,8 +237,8 @@ def _edge(px: float, py: float, qx: float, qy: float, turn: float) -> tuple[floa
     """Where the line from p to q crosses row 0 and how far it moves per row, pixels; how far the margin reaches along
     a row; and whether the triangle lies to its right."""
     across, down = qx - px, qy - py
-    length = math.sqrt(across * across + down * down)
-    if abs(down) < 1e-12 * length or length == 0.0:
-        down = 1e-12 * max(length, 1e-12)
+    if abs(down) <= 1e-12 * abs(across) or down == 0.0:
+        down = 1e-12 * max(abs(across), 1e-12)
     per_row = across / down
-    return px - per_row * py, per_row, MARGIN_PX * abs(length / down), turn * down < 0.0
+    # along the row, at least the margin across the line: |across| + |down| is no less than the line's length
+    return px - per_row * py, per_row, MARGIN_PX * (abs(per_row) + 1.0), turn * down < 0.0

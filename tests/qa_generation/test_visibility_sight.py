@@ -52,7 +52,7 @@ def test_places_are_hidden_as_their_rays_tell(seed: int, spread_m: float) -> Non
         # to the very rim of the frame, and on pixel centres and borders
         places[:200, 0], places[200:400, 1] = SIZE[0] - 0.5 - 1e-9, SIZE[1] - 0.5 - 1e-9
         places[400:600] = np.floor(2.0 * places[400:600] + 1.0) / 2.0 - 0.5
-        depth_m, _ = sight.surface.caster.first_hits(sight.rays(places))
+        depth_m, _ = sight.surface.caster.first_hits(sight.rays.through(places))
         least_m = rng.uniform(0.0, 5.0, len(places))
         # half of them a little before or behind what is there, down to where rounding decides
         close = rng.random(len(places)) < 0.5
@@ -90,7 +90,7 @@ def seen_by_formula(points: np.ndarray, sight: Sight, tolerance_m: float, tolera
             for right in (0, 1)
         ]
     )
-    own_m = sight.surface.caster.first_hits(sight.rays(places))[0]
+    own_m = sight.surface.caster.first_hits(sight.rays.through(places))[0]
     own = (own_m == 0) | (least_m <= own_m)
     seen = np.zeros(points.shape[1], dtype=bool)
     seen[inside] = np.where(least_m <= around.min(axis=0), True, np.where(least_m <= around.max(axis=0), own, False))
