@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +17,6 @@ from benchmarks.spatialmosaic.results import Run
 from qa_generation.errors import InputError
 from qa_generation.records import QARecord
 from tests.benchmarks.samples import write_images, write_split
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def answers(model: SpatialVLM, dataset: Path, limit: int | None = 1) -> Run:
@@ -167,36 +162,3 @@ def test_three_processes_get_the_batches_of_one(
     alone.tok_batch_multimodal_encode = lambda *a, **k: pytest.fail("nothing is left to ask")  # type: ignore
     assert answers(alone, dataset) == reference
     assert sorted(map(len, asked)) == [1, 4, 4, 4, 4]
-
-
-@pytest.mark.slow
-def test_two_processes_share_the_work_and_answer_the_same(model_dir: Path, dataset: Path, tmp_path: Path) -> None:
-    script = tmp_path / "two.py"
-    script.write_text(
-        "import json, sys\n"
-        "from pathlib import Path\n"
-        "from dataclasses import asdict\n"
-        "from benchmarks.spatialmosaic.dataset import load\n"
-        "from benchmarks.spatialmosaic.harness import evaluate\n"
-        "from benchmarks.spatialmosaic.model import SpatialVLM\n"
-        "model, data, out = sys.argv[1:]\n"
-        "lm = SpatialVLM(model, batch_size=4)\n"
-        "asked = []\n"
-        "inner = lm.generate_until\n"
-        "lm.generate_until = lambda requests, **kw: (asked.extend(requests), inner(requests, **kw))[1]\n"
-        "found = evaluate(lm, load(Path(data)), limit=2, max_new_tokens=4, apply_chat_template=True)\n"
-        "rows = [asdict(answer) for answer in found[0].answers] if found else None\n"
-        "report = {'asked': len({r.doc['id'] for r in asked}), 'world': lm.world_size, 'rows': rows}\n"
-        "Path(out, f'rank{lm.rank}.json').write_text(json.dumps(report))\n"
-    )
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    subprocess.run(
-        [*command, str(script), str(model_dir), str(dataset), str(tmp_path)], check=True, env=environment, timeout=300
-    )
-    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
-    assert first["world"] == second["world"] == 2
-    assert first["asked"] == second["asked"] == 17
-    assert second["rows"] is None
-    alone = answers(SpatialVLM(str(model_dir), batch_size=1), dataset, limit=2)
-    assert [row["response"] for row in first["rows"]] == [answer.response for answer in alone.answers]

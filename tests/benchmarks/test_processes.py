@@ -1,0 +1,92 @@
+"""Whole commands: several processes under a launcher, killed ones, and that the bytes come out the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.spatialmosaic.results import PREDICTIONS, Run
+
+ROOT = Path(__file__).resolve().parents[2]
+TWO = ["-m", "accelerate.commands.launch", "--config_file", str(ROOT / "recipes/accelerate/two_processes_cpu.yaml")]
+pytestmark = pytest.mark.slow
+
+
+def start(model: Path, dataset: Path, out: Path, processes: int = 1) -> subprocess.Popen[str]:
+    launcher = [*TWO, "--main_process_port", "0"] if processes == 2 else []
+    command = [sys.executable, *launcher, "-m", "spatialvlm.cli", "bench", str(model), str(dataset), "--out", str(out)]
+    command += ["--batch-size", "3", "--max-new-tokens", "16", "--name", "model"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def finish(model: Path, dataset: Path, out: Path, processes: int = 1) -> bytes:
+    """The bytes of the predictions after a complete run."""
+    running = start(model, dataset, out, processes)
+    output, _ = running.communicate(timeout=500)
+    assert running.returncode == 0, output[-3000:]
+    assert not list(out.glob(".answers*"))
+    return (out / PREDICTIONS).read_bytes()
+
+
+def kill(model: Path, dataset: Path, out: Path, processes: int = 1) -> int:
+    """How many answers there were when all processes of a run were killed on the spot."""
+    running = start(model, dataset, out, processes)
+    try:
+        while not (count := sum(len(path.read_text().splitlines()) for path in out.glob(".answers*"))):
+            assert running.poll() is None, running.communicate()[0][-3000:]
+            time.sleep(0.01)
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.communicate()
+    assert not (out / PREDICTIONS).exists()
+    return count
+
+
+@pytest.fixture(scope="module")
+def alone(model_dir: Path, dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return finish(model_dir, dataset, tmp_path_factory.mktemp("alone"))
+
+
+def test_two_processes_write_the_bytes_of_one(model_dir: Path, dataset: Path, alone: bytes, tmp_path: Path) -> None:
+    assert finish(model_dir, dataset, tmp_path, processes=2) == alone
+    assert len({json.loads(line)["response"] for line in alone.splitlines()}) > 3
+    assert Run.read(tmp_path).facts["processes"] == 2
+
+
+def test_killed_and_gone_on_with(model_dir: Path, dataset: Path, alone: bytes, tmp_path: Path) -> None:
+    assert 0 < kill(model_dir, dataset, tmp_path) < 68
+    assert finish(model_dir, dataset, tmp_path) == alone
+    facts = Run.read(tmp_path).facts
+    assert 0 < facts["answers_of_an_earlier_call"] < 68
+
+
+def test_two_processes_killed_and_one_goes_on(model_dir: Path, dataset: Path, alone: bytes, tmp_path: Path) -> None:
+    assert 0 < kill(model_dir, dataset, tmp_path, processes=2) < 68
+    assert finish(model_dir, dataset, tmp_path) == alone
+
+
+def test_an_error_in_one_process_ends_all(model_dir: Path, dataset: Path, tmp_path: Path) -> None:
+    """A picture that turns out to be cut off in the middle stops the run with its name, and nobody waits for ever."""
+    broken = tmp_path / "data"
+    (broken / "data").mkdir(parents=True)
+    (broken / "data" / "test").symlink_to(dataset / "data" / "test")
+    for path in sorted((dataset / "images").rglob("*.jpg")):
+        copy = broken / path.relative_to(dataset)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    victim = sorted((broken / "images").rglob("*.jpg"))[-1]
+    victim.write_bytes(victim.read_bytes()[:-200])
+    running = start(model_dir, broken, tmp_path / "out", processes=2)
+    output, _ = running.communicate(timeout=500)
+    assert running.returncode != 0
+    assert f"{victim.name}: the picture is truncated or damaged" in output
