@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32
 from geometry_encoders.errors import InputError
 from geometry_encoders.retrieval.meshes import TriangleMesh
 
-MAX_NODES = 2**31  # a field of 8 GB; larger scenes are queried window by window
+MAX_NODES = 2**29  # a field of 2 GB, e.g. 150 m by 150 m in voxels of 5 cm
 SLAB_NODES = 2**18
 
 

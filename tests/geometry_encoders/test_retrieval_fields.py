@@ -69,6 +69,12 @@ def test_bad_meshes_are_one_sentence(vertices: np.ndarray, triangles: np.ndarray
     assert "\n" not in str(caught.value)
 
 
+def test_a_mesh_in_the_wrong_unit() -> None:
+    """Kilometres of room are refused before memory is."""
+    with pytest.raises(InputError, match="check the unit of the mesh"):
+        list(cut_windows(box((0, 0, 0), (5000, 3000, 4000)), "millimetres", WindowSettings(VOXEL), threads=1))
+
+
 def test_unused_bad_vertices_and_slivers_are_left_out() -> None:
     vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [np.nan] * 3, [2, 0, 0]])
     mesh = checked_mesh(vertices, np.array([[0, 1, 2], [0, 1, 4]]), "mesh")

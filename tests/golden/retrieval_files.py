@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -15,16 +14,14 @@ from torch import Tensor
 from geometry_encoders.retrieval.encoders import ChunkEncoder, ChunkEncoderConfig
 from geometry_encoders.retrieval.scale import GridScale
 from tests.golden.conftest import Golden, golden_root
+from tests.golden.refinement_files import retrieval_folder
 
 FOLDER = "retrievalfuse"
 
 
 def retrieval_golden() -> Golden:
-    """The folder of RetrievalFuse's files, or a skip; an error under CI=true is left to the other sets."""
-    root = golden_root() / FOLDER
-    if not root.is_dir():
-        pytest.skip(f"no golden files at {root}; set SPATIALVLM_GOLDEN")
-    return Golden(root, embedded=False)
+    """The folder of RetrievalFuse's files; a skip where it is absent, an error under CI=true."""
+    return Golden(retrieval_folder(), embedded=False)
 
 
 def names_with(prefix: str, field: str) -> list[str]:

@@ -83,6 +83,19 @@ def test_pairs_are_those_of_whole_windows(rooms: Path) -> None:
         assert torch.equal(two["target"][number], targets[chunk])
 
 
+def test_pairs_of_sparse_points(rooms: Path) -> None:
+    """Points are drawn anew with every epoch, targets stay."""
+    windows = WindowDataset(rooms / "built/windows", PRESETS["rooms-points"], num_points=300)
+    pairs = ChunkPairs(windows, ChunkLayout(32, 8, 16, 4, 16))
+    first = pairs.batch([0, 1])
+    assert first["input"].shape == (2, 1, 48, 48, 48)
+    assert set(first["input"].unique().tolist()) == {0.0, 1.0}
+    windows.set_epoch(1)
+    second = pairs.batch([0, 1])
+    assert torch.equal(first["target"], second["target"])
+    assert not torch.equal(first["input"], second["input"])
+
+
 def test_batches_resume_in_the_middle() -> None:
     """Every chunk once per epoch, in another order each time; a late start goes on with the same batches."""
     batches = list(shuffled_batches(10, 3, 0, 9, seed=1))
