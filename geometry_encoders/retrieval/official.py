@@ -31,10 +31,6 @@ from geometry_encoders.state_dicts import fill, refuse_tensors
 ModelT = TypeVar("ModelT", bound=PreTrainedModel)
 
 
-class _Settings(dict):  # type: ignore[type-arg]
-    """Takes the place of Lightning's dictionary of settings."""
-
-
 class _Callback:
     """Takes the place of Lightning's callbacks, whose classes are keys in the file."""
 
@@ -43,7 +39,7 @@ STAND_INS: dict[str, type] = {
     f"{package}.{name}": own
     for package in ("pytorch_lightning", "lightning.pytorch")
     for name, own in {
-        "utilities.parsing.AttributeDict": _Settings,
+        "utilities.parsing.AttributeDict": dict,
         "callbacks.model_checkpoint.ModelCheckpoint": _Callback,
         "callbacks.lr_monitor.LearningRateMonitor": _Callback,
         "callbacks.early_stopping.EarlyStopping": _Callback,
@@ -185,20 +181,20 @@ def _chunk_encoder(
     named = settings.get("retrieval_model")
     named = named if isinstance(named, dict) else {}
     sizes: dict[str, Any] = {}
-    for side in ("input", "target"):
-        part = {
-            name.removeprefix(f"fenc_{side}."): value
-            for name, value in state.items()
-            if name.startswith(f"fenc_{side}.")
-        }
-        if "final_layer.weight" not in part and not part:
+    parts = {side: _tensors_under(f"fenc_{side}.", state) for side in ("input", "target")}
+    for side, part in parts.items():
+        if not part:
             raise InputError(f"{path}: no tensors under 'fenc_{side}', expected both chunk encoders")
-        sizes[f"network_{side}"], sizes[f"nf_{side}"], sizes["latent_dim"] = _network_of(
-            part, named.get(f"network_{side}"), path
-        )
+    for side, part in parts.items():
+        name = named.get(f"network_{side}")
+        sizes[f"network_{side}"], sizes[f"nf_{side}"], sizes["latent_dim"] = _network_of(part, name, path)
     model = ChunkEncoder(ChunkEncoderConfig(**sizes, scale=asdict(scale)))
     fill(model, {name: value for name, value in state.items() if name.startswith("fenc_")}, path)
     return model.eval()
+
+
+def _tensors_under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def _network_of(part: Mapping[str, Tensor], named: str | None, path: Path) -> tuple[str, int, int]:
