@@ -15,6 +15,9 @@ def compiled(function: Kernel) -> Kernel:
 
     Numbers follow IEEE 754 in the order they are written in (no ``fastmath``), and a division by zero gives infinity,
     so that results are the same whatever the processor's vector width.
+
+    An array handed on to another compiled function is counted as shared there, which takes longer than a small function
+    itself: inner loops call functions of numbers and tuples only.
     """
     try:
         return cast(Kernel, numba.njit(cache=True, nogil=True, error_model="numpy")(function))

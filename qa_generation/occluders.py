@@ -14,8 +14,9 @@ from jaxtyping import Bool, Float64, Int8
 
 from qa_generation.compiled import compiled
 from qa_generation.raycast import NEAR_M
-from qa_generation.scene_surface import FRONT_M, Placed, SceneSurface, bounds_in_front
+from qa_generation.scene_surface import FRONT_M, Matrix, Placed, SceneSurface, bounds_in_front, in_row_order
 
+Corner = tuple[float, float, float]
 OPEN, HIDDEN, DOUBTFUL = 0, 1, 2
 # places are kept by cells, so many along the longer side of the frame but not more than so many per pixel: small ones
 # compare fewer places with a triangle, many take long to clear. What lies before no place of a square is left out
@@ -48,7 +49,7 @@ def settle(
         places: pixels (x, y) inside the frame, pixel centres at integers.
         least_m: depth of each, metres.
     """
-    lens = np.ascontiguousarray(np.linalg.inv(intrinsics))
+    lens = np.linalg.inv(intrinsics)
     corners = lens @ [[-0.5, size[0], -0.5, size[0]], [-0.5, -0.5, size[1], size[1]], [1.0, 1.0, 1.0, 1.0]]
     longest_ray = float(np.linalg.norm(corners, axis=0).max())
     per_pixel = min(_CELLS_PER_PIXEL, _CELLS / max(size))
@@ -63,8 +64,8 @@ def settle(
         placed.pixels,
         placed.nearest_m,
         placed.rects,
-        np.ascontiguousarray(intrinsics),
-        lens,
+        in_row_order(intrinsics),
+        in_row_order(lens),
         longest_ray,
         farthest,
         first,
@@ -81,8 +82,8 @@ def settle(
 def _binned(
     places: np.ndarray, least_m: np.ndarray, columns: int, rows: int, per_pixel: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The places in order of cells, row by row; the first one of every cell, at the end their number; the greatest
-    reach in every square of cells, minus infinity where there is no place; and [x, y, least depth, reach] in that order.
+    """The places in order of cells, row by row; the first one of every cell, and at the end their number; the greatest
+    reach in every square of cells, minus infinity where there is no place; [x, y, least depth, reach] of the places.
 
     Triangles are compared with a place as far as it reaches, a little beyond its depth.
     """
@@ -94,8 +95,8 @@ def _binned(
         row = min(int((places[place, 1] + 0.5) * per_pixel), rows - 1)
         cells[place] = row * columns + column
         first[cells[place] + 1] += 1
-        square = farthest[row // _SQUARE]
-        square[column // _SQUARE] = max(square[column // _SQUARE], _reach(least_m[place]))
+        down, right = row // _SQUARE, column // _SQUARE
+        farthest[down, right] = max(farthest[down, right], _reach(least_m[place]))
     for cell in range(rows * columns):
         first[cell + 1] += first[cell]
     order, ordered, next_one = np.empty(len(places), dtype=np.int32), np.empty((len(places), 4)), first[:-1].copy()
@@ -122,8 +123,8 @@ def _settle(
     pixels: np.ndarray,
     block_nearest_m: np.ndarray,
     rects: np.ndarray,
-    intrinsics: np.ndarray,
-    lens: np.ndarray,
+    intrinsics: Matrix,
+    lens: Matrix,
     longest_ray: float,
     farthest: np.ndarray,
     first: np.ndarray,
@@ -151,10 +152,18 @@ def _settle(
                 x0, y0, x1, y1 = bounds_in_front(camera, a, b, c, intrinsics)
             else:
                 continue
-            rect = _cells(x0, y0, x1, y1, columns, rows, per_pixel)
-            if not _reaches(nearest_m, rect, farthest):
+            left, top, right, bottom = _cells(x0, y0, x1, y1, columns, rows, per_pixel)
+            reaches = False
+            for row in range(top // _SQUARE, (bottom + _SQUARE - 1) // _SQUARE):
+                for column in range(left // _SQUARE, (right + _SQUARE - 1) // _SQUARE):
+                    reaches = reaches or nearest_m < farthest[row, column]
+            if not reaches:
                 continue
-            left, top, right, bottom = rect
+            corners = (
+                (camera[a, 0], camera[a, 1], camera[a, 2]),
+                (camera[b, 0], camera[b, 1], camera[b, 2]),
+                (camera[c, 0], camera[c, 1], camera[c, 2]),
+            )
             ready, planes = False, (0.0,) * 14
             for row in range(top, bottom):
                 for place in range(first[row * columns + left], first[row * columns + right]):
@@ -164,7 +173,7 @@ def _settle(
                     if u < x0 - MARGIN_PX or u > x1 + MARGIN_PX or v < y0 - MARGIN_PX or v > y1 + MARGIN_PX:
                         continue
                     if not ready:
-                        ready, planes = True, _planes(camera, a, b, c, lens)
+                        ready, planes = True, _planes(corners, lens)
                     met = _meets(planes, u, v, longest_ray, ordered[place, 2])
                     if met != OPEN:
                         found[order[place]] = met
@@ -200,7 +209,7 @@ def _reaches(nearest_m: float, cells: tuple[int, int, int, int], farthest: np.nd
 
 @compiled
 def _planes(
-    camera: np.ndarray, a: int, b: int, c: int, lens: np.ndarray
+    corners: tuple[Corner, Corner, Corner], lens: Matrix
 ) -> tuple[float, float, float, float, float, float, float, float, float, float, float, float, float, float]:
     """A triangle as functions of the pixel (u, v), for ``_meets``.
 
@@ -208,9 +217,7 @@ def _planes(
     the edge, and ``margin`` is its value at ``MARGIN_PX`` from it. The sum of the three is the triangle's normal times
     the ray, so that the depth of the hit is the last but one number over that sum, and its error the last one over it.
     """
-    ax, ay, az = camera[a, 0], camera[a, 1], camera[a, 2]
-    bx, by, bz = camera[b, 0], camera[b, 1], camera[b, 2]
-    cx, cy, cz = camera[c, 0], camera[c, 1], camera[c, 2]
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = corners
     x1, y1, z1 = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
     x2, y2, z2 = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
     x3, y3, z3 = cy * az - cz * ay, cz * ax - cx * az, cx * ay - cy * ax
@@ -233,12 +240,12 @@ def _planes(
 
 
 @compiled
-def _on_pixels(x: float, y: float, z: float, lens: np.ndarray) -> tuple[float, float, float]:
+def _on_pixels(x: float, y: float, z: float, lens: Matrix) -> tuple[float, float, float]:
     """[p, q, r] with p u + q v + r the product of (x, y, z) and the ray through pixel (u, v)."""
     return (
-        x * lens[0, 0] + y * lens[1, 0],
-        x * lens[0, 1] + y * lens[1, 1],
-        x * lens[0, 2] + y * lens[1, 2] + z,
+        x * lens[0] + y * lens[3],
+        x * lens[1] + y * lens[4],
+        x * lens[2] + y * lens[5] + z,
     )
 
 

@@ -56,7 +56,7 @@ def ray_origin(world_to_camera: Float64[np.ndarray, "4 4"]) -> Float32[np.ndarra
 
 @dataclass(frozen=True, eq=False)
 class PixelRays:
-    """The rays of one camera: origin (world, metres), and the matrix from pixels (x, y, 1) to directions in the world."""
+    """The rays of one camera: origin (world, metres), and the matrix from pixels (x, y, 1) to world directions."""
 
     origin: Float32[np.ndarray, "3"]
     to_world: Float64[np.ndarray, "3 3"]

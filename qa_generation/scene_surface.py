@@ -17,6 +17,13 @@ from qa_generation.scene import Scene
 _BLOCK = 64  # triangles; fewer cost more boxes to look at, more reach farther off the picture
 # vertices down to here have a place in the picture, so that what hits near the near plane has one too
 FRONT_M = NEAR_M - 1e-3
+Matrix = tuple[float, float, float, float, float, float, float, float, float]  # three rows, for compiled functions
+
+
+def in_row_order(matrix: Float64[np.ndarray, "3 3"]) -> Matrix:
+    """The nine numbers of a matrix, row by row."""
+    a, b, c, d, e, f, g, h, i = matrix.astype(np.float64).ravel().tolist()
+    return a, b, c, d, e, f, g, h, i
 
 
 @dataclass(eq=False)
@@ -140,17 +147,16 @@ class SceneSurface:
             return self._placed
         self._placed.camera_key, self._placed.shown = camera_key, shown
         # from the origin the rays really start at, so that projection and rays agree far below any margin
-        origin = ray_origin(world_to_camera).astype(np.float64)
-        rotation, lens = np.ascontiguousarray(world_to_camera[:3, :3]), np.ascontiguousarray(intrinsics)
+        origin = ray_origin(world_to_camera)
         _place(
             self.vertices,
             self.first_vertex,
             self.triangles,
             self.blocks.first,
             shown,
-            origin,
-            rotation,
-            lens,
+            (float(origin[0]), float(origin[1]), float(origin[2])),
+            in_row_order(world_to_camera[:3, :3]),
+            in_row_order(intrinsics),
             self._placed.camera,
             self._placed.pixels,
             self._placed.nearest_m,
@@ -166,9 +172,9 @@ def _place(
     triangles: np.ndarray,
     first_triangle: np.ndarray,
     shown: np.ndarray,
-    origin: np.ndarray,
-    rotation: np.ndarray,
-    intrinsics: np.ndarray,
+    origin: tuple[float, float, float],
+    rotation: Matrix,
+    intrinsics: Matrix,
     camera: np.ndarray,
     pixels: np.ndarray,
     nearest_m: np.ndarray,
@@ -184,9 +190,9 @@ def _place(
                 vertices[vertex, 1] - origin[1],
                 vertices[vertex, 2] - origin[2],
             )
-            x = rotation[0, 0] * wx + rotation[0, 1] * wy + rotation[0, 2] * wz
-            y = rotation[1, 0] * wx + rotation[1, 1] * wy + rotation[1, 2] * wz
-            z = rotation[2, 0] * wx + rotation[2, 1] * wy + rotation[2, 2] * wz
+            x = rotation[0] * wx + rotation[1] * wy + rotation[2] * wz
+            y = rotation[3] * wx + rotation[4] * wy + rotation[5] * wz
+            z = rotation[6] * wx + rotation[7] * wy + rotation[8] * wz
             camera[vertex, 0], camera[vertex, 1], camera[vertex, 2] = x, y, z
             nearest = min(nearest, z)
             if z > FRONT_M:
@@ -204,7 +210,7 @@ def _place(
 
 @compiled
 def bounds_in_front(
-    camera: np.ndarray, a: int, b: int, c: int, intrinsics: np.ndarray
+    camera: np.ndarray, a: int, b: int, c: int, intrinsics: Matrix
 ) -> tuple[float, float, float, float]:
     """[x0, y0, x1, y1] in pixels of the part of a triangle beyond ``FRONT_M``."""
     x0, y0, x1, y1 = math.inf, math.inf, -math.inf, -math.inf
@@ -223,8 +229,8 @@ def bounds_in_front(
 
 
 @compiled
-def project(x: float, y: float, z: float, intrinsics: np.ndarray) -> tuple[float, float]:
+def project(x: float, y: float, z: float, intrinsics: Matrix) -> tuple[float, float]:
     return (
-        (intrinsics[0, 0] * x + intrinsics[0, 1] * y + intrinsics[0, 2] * z) / z,
-        (intrinsics[1, 0] * x + intrinsics[1, 1] * y + intrinsics[1, 2] * z) / z,
+        (intrinsics[0] * x + intrinsics[1] * y + intrinsics[2] * z) / z,
+        (intrinsics[3] * x + intrinsics[4] * y + intrinsics[5] * z) / z,
     )

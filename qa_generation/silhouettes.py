@@ -15,10 +15,11 @@ from jaxtyping import Bool, Int32, Int64
 from qa_generation.compiled import compiled
 from qa_generation.occluders import MARGIN_PX
 from qa_generation.raycast import NEAR_M
-from qa_generation.scene_surface import project
+from qa_generation.scene_surface import Matrix, in_row_order, project
 from qa_generation.sight import Sight
 
 _CANVAS_PIXELS = 1 << 22  # held in memory at once, one byte each; a larger canvas is drawn in bands
+Edge = tuple[float, float, float, bool]
 _SURE, _DOUBTFUL = 1, 2  # of which one bit each is set
 
 
@@ -31,7 +32,7 @@ def silhouette_counts(
     """
     surface, (width, height) = sight.surface, sight.size
     shown = sight.canvas_blocks & np.append(of, False)[surface.blocks.columns]  # bare surface is column -1
-    placed, lens = sight.placed(shown), np.ascontiguousarray(sight.intrinsics)
+    placed, lens = sight.placed(shown), in_row_order(sight.intrinsics)
     counts = np.zeros((2, surface.column_count), dtype=np.int64)
     columns = np.flatnonzero(np.bincount(surface.blocks.columns[shown], minlength=surface.column_count)).tolist()
     doubtful = [np.empty((0, 2), dtype=np.int64)]
@@ -75,7 +76,7 @@ def _covered(
     pixels: np.ndarray,
     nearest_m: np.ndarray,
     rects: np.ndarray,
-    intrinsics: np.ndarray,
+    intrinsics: Matrix,
     most_pixels: int,
 ) -> tuple[np.ndarray, int, int]:
     """(x, y) of the pixels in doubt, and how many surely belong to the silhouette, in the frame and on the canvas."""
@@ -91,12 +92,7 @@ def _covered(
         for y in range(max(top, 0), min(bottom, height)):
             for x in range(left, right):
                 canvas[y - top, x - x0] = winners[y, x] == column
-        for block in range(len(shown)):
-            rect = rects[block]
-            if shown[block] and not _is_covered(canvas, x0, top, rect[0], rect[1], rect[2], rect[3]):
-                for triangle in range(first_triangle[block], first_triangle[block + 1]):
-                    a, b, c = triangles[triangle, 0], triangles[triangle, 1], triangles[triangle, 2]
-                    _draw_front(canvas, x0, top, camera, pixels, a, b, c, nearest_m[block] > NEAR_M, intrinsics)
+        _draw(canvas, x0, top, triangles, first_triangle, shown, camera, pixels, nearest_m, intrinsics)
         for y in range(top, bottom):
             line = canvas[y - top]
             in_line = 0
@@ -132,45 +128,64 @@ def _window(shown: np.ndarray, rects: np.ndarray, width: int, height: int) -> tu
 
 
 @compiled
-def _is_covered(canvas: np.ndarray, left: int, top: int, x0: float, y0: float, x1: float, y1: float) -> bool:
-    """Whether all pixels in a rectangle are sure already, as those of a thing's far side mostly are."""
-    rows, columns = canvas.shape
-    x0, x1 = max(x0 - MARGIN_PX - left, 0.0), min(x1 + MARGIN_PX - left, columns - 1.0)
-    y0, y1 = max(y0 - MARGIN_PX - top, 0.0), min(y1 + MARGIN_PX - top, rows - 1.0)
-    if x0 <= x1 and y0 <= y1:
-        for y in range(math.ceil(y0), math.floor(y1) + 1):
-            for x in range(math.ceil(x0), math.floor(x1) + 1):
-                if canvas[y, x] != _SURE:
-                    return False
-    return True
-
-
-@compiled
-def _draw_front(
+def _draw(
     canvas: np.ndarray,
     left: int,
     top: int,
+    triangles: np.ndarray,
+    first_triangle: np.ndarray,
+    shown: np.ndarray,
     camera: np.ndarray,
     pixels: np.ndarray,
-    a: int,
-    b: int,
-    c: int,
-    all_front: bool,
-    intrinsics: np.ndarray,
+    nearest_m: np.ndarray,
+    intrinsics: Matrix,
 ) -> None:
-    """Draws the part of a triangle beyond the near plane."""
-    if all_front or (camera[a, 2] > NEAR_M and camera[b, 2] > NEAR_M and camera[c, 2] > NEAR_M):
-        ax, ay, bx, by, cx, cy = pixels[a, 0], pixels[a, 1], pixels[b, 0], pixels[b, 1], pixels[c, 0], pixels[c, 1]
-        _draw(canvas, left, top, ax, ay, bx, by, cx, cy)
-    elif camera[a, 2] > NEAR_M or camera[b, 2] > NEAR_M or camera[c, 2] > NEAR_M:
-        corners = np.empty((4, 2))
-        for k in range(1, _clip_near(camera, a, b, c, intrinsics, corners) - 1):
-            (ax, ay), (bx, by), (cx, cy) = corners[0], corners[k], corners[k + 1]
-            _draw(canvas, left, top, ax, ay, bx, by, cx, cy)
+    """Marks what the parts of triangles beyond the near plane surely cover, and what they may cover where nothing is
+    marked yet."""
+    last_row, last_column = canvas.shape[0] - 1.0, canvas.shape[1] - 1.0
+    corners = np.empty((4, 2))
+    for block in range(len(shown)):
+        if not shown[block]:
+            continue
+        for triangle in range(first_triangle[block], first_triangle[block + 1]):
+            a, b, c = triangles[triangle, 0], triangles[triangle, 1], triangles[triangle, 2]
+            number = 3
+            if nearest_m[block] <= NEAR_M and min(camera[a, 2], camera[b, 2], camera[c, 2]) <= NEAR_M:
+                number = _clip_near(camera, a, b, c, intrinsics, corners)
+            else:
+                corners[0, 0], corners[0, 1] = pixels[a, 0], pixels[a, 1]
+                corners[1, 0], corners[1, 1] = pixels[b, 0], pixels[b, 1]
+                corners[2, 0], corners[2, 1] = pixels[c, 0], pixels[c, 1]
+            for part in range(1, number - 1):
+                ax, ay = corners[0, 0] - left, corners[0, 1] - top
+                bx, by = corners[part, 0] - left, corners[part, 1] - top
+                cx, cy = corners[part + 1, 0] - left, corners[part + 1, 1] - top
+                low_x, high_x = max(min(ax, bx, cx) - MARGIN_PX, 0.0), min(max(ax, bx, cx) + MARGIN_PX, last_column)
+                low_y, high_y = max(min(ay, by, cy) - MARGIN_PX, 0.0), min(max(ay, by, cy) + MARGIN_PX, last_row)
+                if not (low_x <= high_x and low_y <= high_y):
+                    continue
+                start, end = math.ceil(low_x), math.floor(high_x)
+                first, last = math.ceil(low_y), math.floor(high_y)
+                # what is covered already, as by the near side of a thing, and what lies between pixel centres ends here
+                news = False
+                for y in range(first, last + 1):
+                    for x in range(start, end + 1):
+                        news = news or canvas[y, x] != _SURE
+                if not news:
+                    continue
+                turn = 1.0 if (bx - ax) * (cy - by) >= (by - ay) * (cx - bx) else -1.0
+                edges = (_edge(ax, ay, bx, by, turn), _edge(bx, by, cx, cy, turn), _edge(cx, cy, ax, ay, turn))
+                for y in range(first, last + 1):
+                    outer_start, inner_start, inner_end, outer_end = _span(edges, y, start, end)
+                    for x in range(outer_start, outer_end):
+                        if inner_start <= x < inner_end:
+                            canvas[y, x] = _SURE
+                        elif canvas[y, x] == 0:
+                            canvas[y, x] = _DOUBTFUL
 
 
 @compiled
-def _clip_near(camera: np.ndarray, a: int, b: int, c: int, intrinsics: np.ndarray, corners: np.ndarray) -> int:
+def _clip_near(camera: np.ndarray, a: int, b: int, c: int, intrinsics: Matrix, corners: np.ndarray) -> int:
     """Number of corners of the part of a triangle beyond the near plane, and in ``corners`` their places, pixels."""
     count = 0
     for start, end in ((a, b), (b, c), (c, a)):
@@ -187,53 +202,26 @@ def _clip_near(camera: np.ndarray, a: int, b: int, c: int, intrinsics: np.ndarra
 
 
 @compiled
-def _draw(
-    canvas: np.ndarray,
-    left: int,
-    top: int,
-    ax: float,
-    ay: float,
-    bx: float,
-    by: float,
-    cx: float,
-    cy: float,
-) -> None:
-    """Marks what a triangle surely covers, and what it may cover where nothing is marked yet."""
-    low_x, high_x = min(ax, bx, cx), max(ax, bx, cx)
-    low_y, high_y = min(ay, by, cy), max(ay, by, cy)
-    if _is_covered(canvas, left, top, low_x, low_y, high_x, high_y):
-        return
-    first = math.ceil(max(low_y - MARGIN_PX, top))
-    last = math.floor(min(high_y + MARGIN_PX, top + len(canvas) - 1.0))
-    start = math.ceil(max(low_x - MARGIN_PX, left))
-    end = math.floor(min(high_x + MARGIN_PX, left + canvas.shape[1] - 1.0))
-    turn = 1.0 if (bx - ax) * (cy - by) >= (by - ay) * (cx - bx) else -1.0
-    edges = (_edge(ax, ay, bx, by, turn), _edge(bx, by, cx, cy, turn), _edge(cx, cy, ax, ay, turn))
-    for y in range(first, last + 1):
-        outer_low, outer_high = float(start), float(end)
-        inner_low, inner_high = outer_low, outer_high
-        for at_top, slope, reach, is_left in edges:
-            crossing = at_top + slope * y
-            if is_left:
-                outer_low, inner_low = max(outer_low, crossing - reach), max(inner_low, crossing + reach)
-            else:
-                outer_high, inner_high = min(outer_high, crossing + reach), min(inner_high, crossing - reach)
-        if outer_low > outer_high:
-            continue
-        line = canvas[y - top]
-        outer_start, outer_end = math.ceil(outer_low), math.floor(outer_high) + 1
-        inner_start, inner_end = outer_end, outer_end
-        if inner_low <= inner_high:
-            inner_start, inner_end = math.ceil(inner_low), math.floor(inner_high) + 1
-        for x in range(outer_start, outer_end):
-            if inner_start <= x < inner_end:
-                line[x - left] = _SURE
-            elif line[x - left] == 0:
-                line[x - left] = _DOUBTFUL
+def _span(edges: tuple[Edge, Edge, Edge], y: int, start: int, end: int) -> tuple[int, int, int, int]:
+    """[outer start, inner start, inner end, outer end) of the pixels of row ``y`` in a triangle, grown and shrunk."""
+    outer_low, outer_high = float(start), float(end)
+    inner_low, inner_high = outer_low, outer_high
+    for at_top, slope, reach, is_left in edges:
+        crossing = at_top + slope * y
+        if is_left:
+            outer_low, inner_low = max(outer_low, crossing - reach), max(inner_low, crossing + reach)
+        else:
+            outer_high, inner_high = min(outer_high, crossing + reach), min(inner_high, crossing - reach)
+    if outer_low > outer_high:
+        return 0, 0, 0, 0
+    outer_start, outer_end = math.ceil(outer_low), math.floor(outer_high) + 1
+    if inner_low > inner_high:
+        return outer_start, outer_end, outer_end, outer_end
+    return outer_start, math.ceil(inner_low), math.floor(inner_high) + 1, outer_end
 
 
 @compiled
-def _edge(px: float, py: float, qx: float, qy: float, turn: float) -> tuple[float, float, float, bool]:
+def _edge(px: float, py: float, qx: float, qy: float, turn: float) -> Edge:
     """Where the line from p to q crosses row 0 and how far it moves per row, pixels; how far the margin reaches along
     a row; and whether the triangle lies to its right."""
     across, down = qx - px, qy - py

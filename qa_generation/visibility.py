@@ -165,10 +165,10 @@ def _add_up(
             column = winners[y, x]
             if column < 0:
                 continue
-            box = boxes[column]
             if count[column] == 0:
-                box[0], box[1] = x, y
-            box[0], box[2], box[3] = min(box[0], x), max(box[2], x + 1), y + 1
+                boxes[column, 0], boxes[column, 1] = x, y
+            boxes[column, 0] = min(boxes[column, 0], x)
+            boxes[column, 2], boxes[column, 3] = max(boxes[column, 2], x + 1), y + 1
             count[column] += 1
             depth_sum[column] += depth_m[y, x]
 
