@@ -60,13 +60,16 @@ def evaluate(
 
 @contextmanager
 def _without_extras() -> Iterator[None]:
-    """Keeps lm-eval from decoding every picture again for a hash, and from listing all packages of the machine."""
-    before = evaluator.LMEVAL_HASHMM, evaluator.add_env_info
-    evaluator.LMEVAL_HASHMM, evaluator.add_env_info = False, lambda storage: None
+    """Keeps lm-eval from decoding every picture again for a hash, listing all packages, and asking git who it is."""
+    replaced = {"LMEVAL_HASHMM": False, "add_env_info": lambda storage: None, "get_git_commit_hash": lambda: None}
+    before = {name: getattr(evaluator, name) for name in replaced}
     try:
+        for name, value in replaced.items():
+            setattr(evaluator, name, value)
         yield
     finally:
-        evaluator.LMEVAL_HASHMM, evaluator.add_env_info = before
+        for name, value in before.items():
+            setattr(evaluator, name, value)
 
 
 def _scored(sample: Mapping[str, Any]) -> ScoredAnswer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,14 +32,10 @@ def finished(model_dir: Path, dataset: Path, tmp_path_factory: pytest.TempPathFa
 
 def test_everything_is_written_and_named(finished: tuple[Path, str]) -> None:
     out, printed = finished
-    assert sorted(path.name for path in out.iterdir()) == [
-        "predictions.jsonl",
-        "report.html",
-        "report.md",
-        "results.json",
-    ]
-    for path in out.iterdir():
-        assert str(path.name) in printed
+    written = ["predictions.jsonl", "report.html", "report.md", "results.json", "run.json"]
+    assert sorted(path.name for path in out.iterdir() if path.is_file()) == written
+    for name in written:
+        assert name in printed
     for column in ("small", "chance", "question only"):
         assert column in printed
 
@@ -70,6 +67,52 @@ def test_an_earlier_run_stands_beside_the_new_one(
     assert "first" in printed and "second" in printed and "Gain of second" in printed
     rows = json.loads((tmp_path / "results.json").read_text())["tables"][-1]["rows"]
     assert rows[0]["cells"][0]["mean"] == 0.0
+
+
+def test_the_facts_say_how_to_do_it_again(finished: tuple[Path, str], model_dir: Path, dataset: Path) -> None:
+    facts = Run.read(finished[0]).facts
+    assert facts["model"] == str(model_dir) and facts["dataset"] == str(dataset) and facts["split"] == "test"
+    assert facts["limit_per_type"] == 1 and facts["max_new_tokens"] == 2 and facts["processes"] == 1
+    assert len(facts["model_digest"]) == len(facts["dataset_digest"]) == 64
+    assert {"python", "spatialvlm", "torch", "transformers", "lm-eval"} <= set(facts["versions"])
+    assert "not installed" not in facts["versions"].values()
+    assert 0 < facts["seconds_in_model"] < facts["seconds_total"] and facts["without_truth"] == 0
+    assert facts["dtype"] == "float32" and facts["device"] == "cpu"
+
+
+def test_baselines_that_ask_the_model_again(model_dir: Path, dataset: Path, tmp_path: Path) -> None:
+    names = ("shuffled_views", "no_geometry")
+    printed = bench(
+        model_dir,
+        dataset,
+        *("--limit", 2, "--max-new-tokens", 4, "--out", tmp_path),
+        *(argument for name in names for argument in ("--baseline", name)),
+    )
+    assert "shuffled views" in printed and "geometry bypassed" in printed
+    mine = [answer.response for answer in Run.read(tmp_path).answers]
+    for folder in (tmp_path / "baselines").iterdir():
+        run = Run.read(folder)
+        assert len(run.answers) == (24 if folder.name == "chance" else 34)
+        if folder.name != "chance":
+            assert [answer.response for answer in run.answers] != mine, folder.name
+    assert not list(tmp_path.glob(".answers*"))
+
+
+def test_an_unknown_baseline_is_named(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="baseline 'luck' is unknown"):
+        bench("tiny", dataset, "--baseline", "luck", "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_questions_without_an_answer_are_listed_before_the_model_is_looked_for(
+    tmp_path: Path,
+) -> None:
+    records = [replace(make_record("obj_count_occ_na", 0), ground_truth=""), make_record("obj_count_occ_na", 1)]
+    write_split(tmp_path, "test", records)
+    write_images(tmp_path, records)
+    result = CliRunner().invoke(build_app(), ["bench", "none", str(tmp_path)])
+    assert "no such model" in str(result.exception)
+    assert "1 questions have no readable answer and score 0, ids room_0/obj_count_occ_na/0" in result.stderr
 
 
 def test_written_tasks_are_announced(dataset: Path, tmp_path: Path) -> None:

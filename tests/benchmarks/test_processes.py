@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmarks.spatialmosaic.results import PREDICTIONS, Run
@@ -24,9 +24,7 @@ def start(model: Path, dataset: Path, out: Path, processes: int = 1) -> subproce
     command = [sys.executable, *launcher, "-m", "spatialvlm.cli", "bench", str(model), str(dataset), "--out", str(out)]
     command += ["--batch-size", "3", "--max-new-tokens", "16", "--name", "model"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def finish(model: Path, dataset: Path, out: Path, processes: int = 1) -> bytes:
@@ -46,7 +44,9 @@ def kill(model: Path, dataset: Path, out: Path, processes: int = 1) -> int:
             assert running.poll() is None, running.communicate()[0][-3000:]
             time.sleep(0.01)
     finally:
-        os.killpg(running.pid, signal.SIGKILL)
+        # the launcher gives its processes sessions of their own
+        for process in [*psutil.Process(running.pid).children(recursive=True), running]:
+            process.kill()
         running.communicate()
     assert not (out / PREDICTIONS).exists()
     return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from lm_eval.tasks import TaskManager
 
 from benchmarks.spatialmosaic.dataset import load
 from benchmarks.spatialmosaic.harness import evaluate
-from benchmarks.spatialmosaic.results import Run
+from benchmarks.spatialmosaic.results import PREDICTIONS, Run
 from benchmarks.spatialmosaic.taskfiles import BASE, GROUP, PACKAGED, task_name, write_tasks
 from benchmarks.spatialmosaic.tasks.utils import DATA_VARIABLE, doc_to_target
 from qa_generation.errors import InputError
@@ -37,9 +38,9 @@ def gold(dataset: Path) -> tuple[Run, dict[str, Any], AnsweringModel]:
 
 
 def test_gold_answers_score_one_hundred_on_every_type(gold: tuple[Run, dict[str, Any], AnsweringModel]) -> None:
-    means = gold[0].aggregate()
-    assert means["overall"] == 100.0
-    assert len(means["per_type"]) == 17 and set(means["per_type"].values()) == {1.0}
+    for means in (gold[0].aggregate(), gold[0].aggregate_repaired()):
+        assert means["overall"] == 100.0
+        assert len(means["per_type"]) == 17 and set(means["per_type"].values()) == {1.0}
 
 
 def test_the_group_of_the_harness_says_the_same(gold: tuple[Run, dict[str, Any], AnsweringModel]) -> None:
@@ -51,16 +52,39 @@ def test_the_group_of_the_harness_says_the_same(gold: tuple[Run, dict[str, Any],
 
 def test_empty_answers_score_zero_on_every_type(dataset: Path) -> None:
     found, _ = run(AnsweringModel(lambda doc: ""), dataset)
-    means = found.aggregate()
-    assert means["overall"] == 0.0 and len(means["per_type"]) == 17
-    assert not any(answer.parsed for answer in found.answers)
+    for means in (found.aggregate(), found.aggregate_repaired()):
+        assert means["overall"] == 0.0 and len(means["per_type"]) == 17
+        assert set(means["per_type"].values()) == {0.0}
+    assert not any(answer.parsed or answer.parsed_repaired for answer in found.answers)
 
 
-def test_nonsense_is_scored_and_never_stops_the_run(dataset: Path) -> None:
-    replies = ["\x00\ud7ff", "<think>" * 500, "9" * 5000, "(((", "🦜 " * 300, "\n", "A\nB", "nan", "</think>"]
-    model = AnsweringModel(lambda doc: replies[len(doc["id"]) % len(replies)])
-    found, _ = run(model, dataset)
+NONSENSE: list[Any] = [
+    *("\x00\ud7ff", "<think>" * 500, "9" * 5000, "(((", "🦜 " * 300, "\n", "A\nB", "nan", "</think>", "inf", "-1e999"),
+    *(
+        "\ud800",
+        "\udfff\ud83d",
+        "a\u2028b\u2029c\x85d\x0be\x1cf",
+        '"}\n{"',
+        "word " * 10_000,
+        None,
+        7,
+        ["A"],
+        "\ufeffA",
+    ),
+]
+
+
+def test_nonsense_is_scored_written_and_read_again(dataset: Path, tmp_path: Path) -> None:
+    replies = iter(NONSENSE * 4)
+    found, _ = run(AnsweringModel(lambda doc: next(replies)), dataset)
     assert len(found.answers) == 68 and found.aggregate()["overall"] <= 100.0
+    found.write(tmp_path / PREDICTIONS)
+    lines = (tmp_path / PREDICTIONS).read_bytes().decode("utf-8").removesuffix("\n").split("\n")
+    assert [json.loads(line)["id"] for line in lines] == [answer.id for answer in found.answers]
+    again = Run.read(tmp_path)
+    assert [(a.score, a.score_repaired, a.parsed) for a in again.answers] == [
+        (a.score, a.score_repaired, a.parsed) for a in found.answers
+    ]
 
 
 def test_every_question_is_answered_once_and_in_file_order(
