@@ -89,18 +89,21 @@ def reconstruct(
     k: Annotated[int | None, typer.Option("-k", help="Candidates to fuse; by default as in training.")] = None,
     stride: Annotated[int, typer.Option(help="Voxels between windows; below 64 they overlap and are blended.")] = 64,
     up: Annotated[str, typer.Option(help="Axis that points up in the file: y or z.")] = "y",
+    ceiling: Annotated[
+        float | None, typer.Option(help="Leave out what lies higher above the floor, e.g. 2.3 for networks of rooms.")
+    ] = None,
 ) -> None:
     """Complete a coarse or sparse scene of any size from the database; axes and unit of the file are kept.
 
     Example: spatialvlm retrieval reconstruct scan.ply room.ply --model outputs/retrieval/refinement/model
-    --encoder outputs/retrieval/encoders/encoder --database outputs/retrieval/database --up z
+    --encoder outputs/retrieval/encoders/encoder --database outputs/retrieval/database --up z --ceiling 2.3
     """
     from geometry_encoders.errors import InputError
     from spatialvlm.training.retrieval.completing import complete_file
 
     if out.suffix.lower() not in (".ply", ".glb", ".obj", ".stl"):
         raise InputError(f"{out}: ending {out.suffix!r}, expected .ply, .glb, .obj or .stl")
-    mesh = complete_file(source, out, model, encoder, database, k, stride, up)
+    mesh = complete_file(source, out, model, encoder, database, k, stride, up, ceiling)
     typer.echo(f"{out}: {len(mesh.vertices):,} vertices, {len(mesh.triangles):,} triangles")
 
 

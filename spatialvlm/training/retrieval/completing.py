@@ -17,7 +17,13 @@ from geometry_encoders.retrieval.database import ChunkDatabase
 from geometry_encoders.retrieval.distance_fields import DistanceQuery, Lattice, distance_field, lattice_around
 from geometry_encoders.retrieval.encoders import ChunkEncoder
 from geometry_encoders.retrieval.evaluation import Tally, window_surface
-from geometry_encoders.retrieval.meshes import MESH_FILES, Y_UP_FROM_Z_UP, TriangleMesh, checked_mesh
+from geometry_encoders.retrieval.meshes import (
+    MESH_FILES,
+    Y_UP_FROM_Z_UP,
+    TriangleMesh,
+    checked_mesh,
+    without_ceiling,
+)
 from geometry_encoders.retrieval.official import load_own_folder
 from geometry_encoders.retrieval.points import points_in_box
 from geometry_encoders.retrieval.refinement import RetrievalFuseModel
@@ -39,8 +45,8 @@ class Geometry:
     mesh: TriangleMesh | None
 
 
-def read_geometry(path: Path, up: str) -> Geometry:
-    """A mesh, or the points of a point cloud.
+def read_geometry(path: Path, up: str, ceiling: float | None = None) -> Geometry:
+    """A mesh, or the points of a point cloud; without what is wholly higher than ``ceiling`` above the lowest point.
 
     Raises:
         InputError: another kind of file, an unreadable one, or one without finite points.
@@ -61,11 +67,16 @@ def read_geometry(path: Path, up: str) -> Geometry:
     rotation = Y_UP_FROM_Z_UP if up == "z" else np.eye(3)
     if len(getattr(found, "faces", ())):
         mesh = checked_mesh(points, np.asarray(found.faces), path).moved(rotation)
-        return Geometry(mesh.vertices, mesh)
+        if ceiling is not None:
+            mesh = without_ceiling(mesh, ceiling, path)
+        return Geometry(mesh.vertices[np.unique(mesh.triangles)], mesh)
     points = points[np.isfinite(points).all(axis=1)]
     if not len(points):
         raise InputError(f"{path}: holds no finite points, expected a mesh or a point cloud")
-    return Geometry(points @ rotation.T, None)
+    points = points @ rotation.T
+    if ceiling is not None:
+        points = points[points[:, 1] - points[:, 1].min() <= ceiling]
+    return Geometry(points, None)
 
 
 def scene_of(geometry: Geometry, scale: GridScale, seed: int = 0) -> tuple[SceneInput, Lattice]:
@@ -98,10 +109,12 @@ def complete_file(
     k: int | None = None,
     stride: int = WINDOW,
     up: str = "y",
+    ceiling: float | None = None,
 ) -> TriangleMesh:
     """The completed surface of a mesh or point cloud, written to ``out`` in the frame of the file.
 
     Args:
+        ceiling: leave out what lies higher above the floor, as the networks learned it.
         model_folder: of a trained refinement network.
         encoder_folder, database_folder: where known chunks come from; left out for a network that fuses none.
         k: candidates, None = as the network was trained.
@@ -110,8 +123,8 @@ def complete_file(
         InputError: files or folders that cannot be used, or a network that needs a database and has none.
     """
     model = load_own_folder(model_folder, RetrievalFuseModel)
-    geometry = read_geometry(source, up)
-    wanted = model.config.candidates if k is None else k
+    geometry = read_geometry(source, up, ceiling)
+    wanted = 0 if model.config.fusion == "none" else model.config.candidates if k is None else k
     retriever = None
     if wanted:
         if encoder_folder is None or database_folder is None:
