@@ -58,7 +58,7 @@ class ChunkDatabase:
         self._index: ChunkIndex | None = None
         if header.index is not None:
             self._index = ChunkIndex.load(folder / header.index, header.settings.index)
-            if (self._index.count, self._index.dimension) != (header.rows, header.latent_dim):
+            if self._index.count > header.rows or self._index.dimension != header.latent_dim:
                 raise InputError(
                     f"{folder / header.index}: {self._index.count} vectors of length {self._index.dimension},"
                     f" expected {header.rows} of {header.latent_dim}"
@@ -107,7 +107,7 @@ class ChunkDatabase:
 
     @classmethod
     def load(cls, folder: Path, encoder: ChunkEncoder | None = None) -> ChunkDatabase:
-        """The database of that folder, memory-mapped.
+        """The database of that folder, memory-mapped; all of it that was written, where an addition was interrupted.
 
         Raises:
             InputError: no database, a damaged one, one whose build was not finished, or one of another encoder.
@@ -117,7 +117,7 @@ class ChunkDatabase:
             raise InputError(f"{folder}: the build was not finished; run it again with the same windows")
         if encoder is not None:
             database.check_encoder(encoder)
-        return database
+        return database._reopened(database._header)  # the index follows where an addition was interrupted
 
     def save(self, folder: Path) -> ChunkDatabase:
         """A copy of the database in another folder, which must not exist yet."""
@@ -180,7 +180,7 @@ class ChunkDatabase:
 
     def _reopened(self, header: DatabaseHeader) -> ChunkDatabase:
         """This database with the rows of ``header`` in its index."""
-        if header.rows == self._header.rows and self._index is not None:
+        if self._index is not None and self._index.count == header.rows:
             return self
         grown = type(self)(self.folder, replace(header, index=None))
         if self._index is None:

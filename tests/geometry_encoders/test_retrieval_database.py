@@ -187,17 +187,35 @@ def test_growing_equals_building_at_once(
     assert {path.name for path in (tmp_path / "grown").glob("index-*")} == {f"index-{len(grown)}.flat.faiss"}
 
 
+class Killed(MemoryWindows):
+    """Windows of which the fifth is one too many."""
+
+    def __getitem__(self, index: int) -> dict[str, object]:
+        if index == 4:
+            raise KeyboardInterrupt
+        return super().__getitem__(index)
+
+
+def test_a_killed_addition_goes_on(
+    encoder: ChunkEncoder, windows: MemoryWindows, database: ChunkDatabase, tmp_path: Path
+) -> None:
+    """What was added is found when the database is opened again; the rest can be added then."""
+    settings_ = DatabaseSettings(windows_per_shard=2)
+    first = MemoryWindows(windows.items[:2], SCALE)
+    started = ChunkDatabase.build(tmp_path / "db", encoder, first, settings_)
+    with pytest.raises(KeyboardInterrupt):
+        started.add(encoder, Killed(windows.items, SCALE))
+    opened = ChunkDatabase.load(tmp_path / "db", encoder)
+    assert len(started) < len(opened) < len(database)
+    queries = embeddings_of(opened)[-3:]
+    assert opened.search(queries, 1)[0].max() < 1e-6
+    np.testing.assert_array_equal(embeddings_of(opened.add(encoder, windows)), embeddings_of(database))
+
+
 def test_a_killed_build_goes_on(
     encoder: ChunkEncoder, windows: MemoryWindows, database: ChunkDatabase, tmp_path: Path
 ) -> None:
     """What was written before stays, the rest follows, and the result is the same."""
-
-    class Killed(MemoryWindows):
-        def __getitem__(self, index: int) -> dict[str, object]:
-            if index == 4:
-                raise KeyboardInterrupt
-            return super().__getitem__(index)
-
     settings_ = DatabaseSettings(windows_per_shard=2)
     with pytest.raises(KeyboardInterrupt):
         ChunkDatabase.build(tmp_path / "db", encoder, Killed(windows.items, SCALE), settings_)

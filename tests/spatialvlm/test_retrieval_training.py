@@ -130,7 +130,8 @@ def test_training_learns_and_goes_on_exactly(rooms: Path, tmp_path: Path) -> Non
     assert ChunkEncoder.from_pretrained(tmp_path / "half/encoder").digest() == whole.model.digest()
 
 
-def test_the_packaged_recipe_fits_its_schema() -> None:
+def test_the_recipes_fit_their_schema() -> None:
+    assert load_recipe(EncoderRecipe, ROOT / "recipes/retrieval_encoders_full.yaml").encoder == EncoderNetworks()
     loaded = load_recipe(EncoderRecipe, ROOT / "recipes/retrieval_encoders_rooms.yaml")
     assert loaded.encoder.network_target == "16+4"
     with pytest.raises(InputError, match=r"network_target=32\+8|'32\+8' is unknown"):
