@@ -133,7 +133,7 @@ def _parts(text: str, images: list[Image.Image]) -> Iterator[dict[str, Any]]:
 def _data_url(image: Image.Image) -> str:
     path = getattr(image, "source_path", None)
     # a file that decodes as it stands is sent as it is; others, turned ones among them, as a new PNG
-    if path and image.format in ("JPEG", "PNG"):
+    if path and image.format:
         content, kind = Path(path).read_bytes(), image.format.lower()
     else:
         buffer = BytesIO()

@@ -6,22 +6,21 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from PIL import ExifTags, Image
+from PIL import Image
 
 import spatialvlm.models  # noqa: F401  lm-eval's own command loads tasks before the model: ours is known by then
 from benchmarks.spatialmosaic.answers import final_answer
 from benchmarks.spatialmosaic.dataset import BenchData, load
+from benchmarks.spatialmosaic.file_picture import FilePicture
 from benchmarks.spatialmosaic.prompt import user_text
 from benchmarks.spatialmosaic.repair import score_repaired
 from benchmarks.spatialmosaic.scoring import is_parsed, score_prediction
 from qa_generation.errors import InputError
 from qa_generation.prompts import is_choice
-from spatialvlm.images import load_photo
 
 DATA_VARIABLE = "SPATIALMOSAIC_BENCH_DATA"
 _IN_MEMORY: dict[str, BenchData] = {}
@@ -90,7 +89,7 @@ def doc_to_text(doc: Mapping[str, Any]) -> str:
 
 
 def doc_to_image(doc: Mapping[str, Any]) -> list[Image.Image]:
-    """The pictures in the order shown, not yet decoded where that can wait."""
+    """The pictures in the order shown, to be decoded on use."""
     return [_open(str(Path(doc["image_root"]) / name)) for name in doc["images"]]
 
 
@@ -125,14 +124,4 @@ def forget() -> None:
 _load = lru_cache(maxsize=1)(load)
 
 
-@lru_cache(maxsize=16_384)
-def _open(path: str) -> Image.Image:
-    """A picture whose header is read; pixels are decoded on use, from memory, so that no file stays open.
-
-    ``source_path`` lets our model class decode a private copy and drop it after its batch.
-    """
-    image: Image.Image = Image.open(BytesIO(Path(path).read_bytes()))
-    if image.mode != "RGB" or image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-        image = load_photo(Path(path))
-    image.source_path = path  # type: ignore[attr-defined]
-    return image
+_open = lru_cache(maxsize=65_536)(FilePicture)
