@@ -16,13 +16,16 @@ from benchmarks.spatialmosaic.texts import NOTE, TITLE, cell_text, flat_facts, w
 __all__ = ["NOTE", "cell_text", "print_report", "to_html", "to_markdown"]
 
 
+_LABEL_WIDTH, _CELL_WIDTH = 32, 12  # characters that the terminal gives to names of rows and to a run
+
+
 def print_report(report: Report, console: Console | None = None) -> None:
     """Prints runs, families and who is better; intervals of families, types and levels are left to the files."""
     console = console or Console()
     console.print(_runs_table(report))
     for table in report.of_kind("families"):
         rows = [row for row in table.rows if not row.indent and row.label not in SUMMARIES]
-        console.print(_rich_table(table, rows))
+        console.print(_rich_table(table, rows, max(2, (console.width - _LABEL_WIDTH) // _CELL_WIDTH)))
     if report.comparisons:
         console.print(f"Gain of {escape(report.subject.name)}", style="bold")
     for comparison in report.comparisons:
@@ -62,14 +65,17 @@ def to_markdown(report: Report, facts: Mapping[str, Any] | None = None, title: s
     return "\n\n".join(part for part in [*parts, warning_of(report.thin_types), NOTE] if part) + "\n"
 
 
-def _rich_table(table: Table, rows: list[Row]) -> rich.table.Table:
-    view = rich.table.Table(title=escape(table.title), title_justify="left", title_style="bold")
+def _rich_table(table: Table, rows: list[Row], most: int) -> rich.table.Table:
+    """The first ``most`` columns; the files have them all."""
+    left_out = len(table.columns) - most
+    caption = f"and {left_out} more in the report" if left_out > 0 else None
+    view = rich.table.Table(title=escape(table.title), title_justify="left", title_style="bold", caption=caption)
     view.add_column("", overflow="fold")
     view.add_column("n", justify="right")
-    for name in table.columns:
+    for name in table.columns[:most]:
         view.add_column(escape(name), justify="right", overflow="fold")
     for row in rows:
-        means = ["–" if cell is None else f"{100 * cell.mean:.1f}" for cell in row.cells]
+        means = ["–" if cell is None else f"{100 * cell.mean:.1f}" for cell in row.cells[:most]]
         view.add_row("  " * row.indent + row.label, str(row.n), *means)
     return view
 
