@@ -8,7 +8,9 @@ Trains what is not trained yet, compares all variants on the same windows and wr
 from __future__ import annotations
 
 import json
+import multiprocessing
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from benchmarks.retrieval.variants import VARIANTS, train_variants
+from benchmarks.retrieval.variants import train_variants
 from geometry_encoders.errors import InputError
 from geometry_encoders.retrieval.evaluation import COLUMNS, Tally, window_surface
 from geometry_encoders.retrieval.official import load_own_folder
@@ -55,36 +57,36 @@ def enlarged_input(inputs: Float[Tensor, "side side side"], scale: GridScale) ->
     return fine[0, 0, :WINDOW, :WINDOW, :WINDOW].clamp(max=scale.truncation)
 
 
-def network(model: RetrievalFuseModel, k: int, small: bool = False) -> Method:
-    """The network with the k best candidates of one of the databases."""
+def network(model: RetrievalFuseModel, k: int, small: bool = False, half: bool = False) -> Method:
+    """The network with the k best candidates of one of the databases; ``half`` computes under bf16 autocast."""
     scale = model.scale
 
     @torch.no_grad()
     def complete(seen: Seen) -> Window:
         candidates = seen.retrieved_small if small else seen.retrieved
         assert candidates is not None
-        return model(
-            scale.normalise_input(seen.inputs)[None, None], scale.normalise_target(candidates[:k])[None]
-        ).distance[0]
+        inputs, known = scale.normalise_input(seen.inputs), scale.normalise_target(candidates[:k])
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=half):
+            return model(inputs[None, None], known[None]).distance[0]
 
     return complete
 
 
-def methods(models: dict[str, RetrievalFuseModel], k: int, with_small: bool) -> dict[str, Method]:
+def methods(models: dict[str, RetrievalFuseModel], k: int, with_small: bool, half: bool) -> dict[str, Method]:
     """All that is compared, by the name in the table; k candidates where not said otherwise."""
     scale = models["attention"].scale
     attention, mixed = models["attention"], models["concatenation"]
     found: dict[str, Method] = {
         "input, interpolated": lambda seen: enlarged_input(seen.inputs, scale),
         "1-NN retrieval": lambda seen: seen.retrieved[0],
-        "U-Net": network(models["unet"], 0),
-        "concatenation": network(mixed, mixed.config.candidates),
-        "attention": network(attention, k),
+        "U-Net": network(models["unet"], 0, half=half),
+        "concatenation": network(mixed, mixed.config.candidates, half=half),
+        "attention": network(attention, k, half=half),
     }
-    found |= {f"attention, k = {count}": network(attention, count) for count in range(k)}
+    found |= {f"attention, k = {count}": network(attention, count, half=half) for count in range(k)}
     if with_small:
         found["1-NN retrieval, small database"] = lambda seen: seen.retrieved_small[0]  # type: ignore[index]
-        found["attention, small database"] = network(attention, k, small=True)
+        found["attention, small database"] = network(attention, k, small=True, half=half)
     return found
 
 
@@ -102,22 +104,56 @@ def chosen_windows(recipe: RefinementRecipe, count: int) -> WindowDataset:
     return windows
 
 
-def compare(
-    windows: WindowDataset,
-    retrieved: RetrievedWindows,
-    small: RetrievedWindows | None,
-    compared: dict[str, Method],
-    samples: int,
-    progress: Path | None = None,
-) -> dict[str, Tally]:
-    """The figures of every method; ``progress`` is rewritten after every window."""
-    tallies = {name: Tally(windows.scale) for name in compared}
-    for name, true, seen in _seen(windows, retrieved, small, samples):
-        for method, complete in compared.items():
-            tallies[method].add(name, window_surface(complete(seen), windows.scale, samples), true)
-        if progress is not None:
-            progress.write_text(json.dumps({method: tally.rows for method, tally in tallies.items()}))
-    return tallies
+@dataclass(frozen=True)
+class Comparison:
+    """What the processes of a comparison need to know.
+
+    Attributes:
+        recipe: says which windows there are, and in which precision networks compute.
+        models: folders of the variants.
+        small: folder of candidates from a smaller database.
+        windows: how many held-out windows.
+        samples: surface points per mesh.
+    """
+
+    recipe: RefinementRecipe
+    models: dict[str, Path]
+    small: Path | None
+    windows: int
+    samples: int
+
+    def part(self, number: int, parts: int) -> dict[str, Tally]:
+        """The figures of every method on every ``parts``-th window from ``number`` on."""
+        torch.set_num_threads(1)
+        assert self.recipe.data.retrieved is not None
+        windows = chosen_windows(self.recipe, self.windows)
+        windows.samples = windows.samples[number::parts]
+        retrieved = RetrievedWindows(Path(self.recipe.data.retrieved))
+        small = None if self.small is None else RetrievedWindows(self.small)
+        models = {name: load_own_folder(folder, RetrievalFuseModel) for name, folder in self.models.items()}
+        compared = methods(models, retrieved.k, small is not None, self.recipe.precision == "bf16")
+        tallies = {name: Tally(windows.scale) for name in compared}
+        for name, true, seen in _seen(windows, retrieved, small, self.samples):
+            for method, complete in compared.items():
+                tallies[method].add(name, window_surface(complete(seen), windows.scale, self.samples), true)
+        return tallies
+
+
+def compare(comparison: Comparison, workers: int = 1) -> dict[str, Tally]:
+    """The figures of every method over all windows; the same for any number of processes."""
+    if workers == 1:
+        return comparison.part(0, 1)
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        parts = list(pool.map(comparison.part, range(workers), [workers] * workers))
+    merged = parts[0]
+    for part in parts[1:]:
+        for name, tally in part.items():
+            merged[name].rows |= tally.rows
+            merged[name].without_surface += tally.without_surface
+    for tally in merged.values():
+        tally.rows = dict(sorted(tally.rows.items()))
+        tally.without_surface.sort()
+    return merged
 
 
 def _seen(
@@ -150,34 +186,40 @@ def run(
     small: Annotated[Path | None, typer.Option(help="Candidates from a smaller database, for the extension")] = None,
     windows: Annotated[int, typer.Option(help="Held-out windows to compare on", min=1)] = 24,
     samples: Annotated[int, typer.Option(help="Surface points per mesh; the paper takes 100000", min=100)] = 30000,
+    workers: Annotated[int, typer.Option(help="Processes that compare", min=1)] = 1,
 ) -> None:
     """Trains the variants and compares them on held-out windows."""
     loaded = load_recipe(RefinementRecipe, recipe, overrides or [])
     if loaded.data.retrieved is None:
         raise InputError(f"{recipe}: data.retrieved is empty, expected a folder of retrieved windows")
-    folders = train_variants(loaded)
-    models = {name: load_own_folder(folder, RetrievalFuseModel) for name, folder in folders.items()}
-    retrieved = RetrievedWindows(Path(loaded.data.retrieved))
-    retrieved_small = None if small is None else RetrievedWindows(small)
-    compared = methods(models, retrieved.k, small is not None)
+    comparison = Comparison(loaded, train_variants(loaded), small, windows, samples)
+    tallies = compare(comparison, workers)
     out.mkdir(parents=True, exist_ok=True)
-    chosen = chosen_windows(loaded, windows)
-    tallies = compare(chosen, retrieved, retrieved_small, compared, samples, out / "progress.json")
-    trained = {name: json.loads((folders[name].parent / "report.json").read_text()) for name in VARIANTS}
-    report = {
-        "windows": [sample.name for sample in chosen.samples],
-        "samples": samples,
-        "chunks": len(retrieved.database),
-        "chunks_small": None if retrieved_small is None else json.loads((small / "retrieved.json").read_text())["rows"],  # type: ignore[operator]
-        "methods": {
-            name: {**tally.means(), "without_surface": len(tally.without_surface)} for name, tally in tallies.items()
-        },
-        "training": {name: report["phases"] for name, report in trained.items()},
-        "parameters": {name: report["parameters"] for name, report in trained.items()},
-    }
-    (out / "ablation.json").write_text(json.dumps(report, indent=1))
+    (out / "ablation.json").write_text(json.dumps(report(comparison, tallies), indent=1))
     (out / "ablation.md").write_text(table(tallies))
     typer.echo(table(tallies))
+
+
+def report(comparison: Comparison, tallies: dict[str, Tally]) -> dict[str, Any]:
+    """All figures, and how the networks were trained."""
+    trained = {
+        name: json.loads((folder.parent / "report.json").read_text()) for name, folder in comparison.models.items()
+    }
+    databases = {"chunks": comparison.recipe.data.retrieved, "chunks_small": comparison.small}
+    return {
+        **{
+            name: None if folder is None else len(RetrievedWindows(Path(folder)).database)
+            for name, folder in databases.items()
+        },
+        "samples": comparison.samples,
+        "methods": {
+            name: {**tally.means(), "windows": len(tally.rows), "without_surface": len(tally.without_surface)}
+            for name, tally in tallies.items()
+        },
+        "training": {name: found["phases"] for name, found in trained.items()},
+        "parameters": {name: found["parameters"] for name, found in trained.items()},
+        "rows": {name: tally.rows for name, tally in tallies.items()},
+    }
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ def attention_loss(
         inputs, targets: embeddings of the patches, in the order of `patches.unfold`.
         counted: patches with something in them.
     """
-    total, used = inputs.new_zeros(()), 0
+    total, used = 0 * (inputs.sum() + targets.sum()), 0  # a zero with gradients, for nothing may be counted
     slices = zip(*(part.split(ATTENTION_SLICE) for part in (inputs, targets, counted)), strict=True)
     for inputs_here, targets_here, counted_here in slices:
         count = int(counted_here.sum())
