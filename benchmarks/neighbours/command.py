@@ -31,6 +31,8 @@ def transfer(
     name: Annotated[str, typer.Option(help="What the report calls the model; default: its folder name.")] = "",
     dtype: Annotated[str, typer.Option(help="Number type of the weights, e.g. bfloat16; default by device.")] = "",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...; default: the first GPU, else the CPU.")] = "",
+    backend: Annotated[str, typer.Option(help="lm-eval's name of a model class, e.g. local-chat-completions.")] = "",
+    model_args: Annotated[str, typer.Option(help="Its arguments, e.g. base_url=http://...,num_concurrent=8.")] = "",
 ) -> None:
     """Ask a model the questions of a neighbouring benchmark; which one is told from the columns of the file.
 
@@ -39,60 +41,43 @@ def transfer(
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")
+    from benchmarks.neighbours.evaluate import evaluate as evaluate_neighbour
     from benchmarks.neighbours.tasks.utils import load_once
+    from benchmarks.spatialmosaic.facts import command_line, machine, model_digest, now, versions
     from benchmarks.spatialmosaic.results import Run
     from benchmarks.spatialmosaic.session import Session, Settings
     from spatialvlm.loading import resolve
 
     earlier = [Run.read(path) for path in against or ()]
     asked = load_once(questions, images, frames, limit)
-    resolve(model)  # so that a wrong name leaves no folder behind
+    if not backend:
+        resolve(model)  # so that a wrong name leaves no folder behind
     folder = out or Path("runs") / "transfer" / Path(model).resolve().name
     folder.mkdir(parents=True, exist_ok=True)
-    session = Session(model, folder, Settings(batch_size, max_new_tokens, dtype, device))
+    settings = Settings(batch_size, max_new_tokens, dtype, device, backend, model_args)
+    session = Session(model, folder, settings, asked.data.max_views)
     where = {"data": str(questions), "images": str(images) if images else None, "frames": frames, "limit": limit}
-    run = _ask(session, asked, where, model, folder, name or Path(model).name, max_new_tokens)
+
+    def evaluate(lm: Any, _: Any, called: str, __: None, most: int, apply_chat_template: bool) -> Any:
+        return evaluate_neighbour(lm, asked, where, called, most, apply_chat_template)
+
+    run = session.ask(asked.data, name or Path(model).name, evaluate=evaluate)
     if run is None:  # another process reports
         return
-    _write(folder, [*earlier, run], asked)
-    if session.lm.journal is not None:
-        session.lm.journal.remove()
-
-
-def _ask(
-    session: Any,
-    asked: NeighbourData,
-    where: dict[str, Any],
-    model: str,
-    folder: Path,
-    name: str,
-    max_new_tokens: int,
-) -> Run | None:
-    """The answers with what is known about them; an interrupted call goes on where it was."""
-    from benchmarks.neighbours.evaluate import evaluate
-    from benchmarks.spatialmosaic.facts import command_line, dataset_digest, model_digest, now, versions
-    from benchmarks.spatialmosaic.journal import Journal, journal_path
-
-    lm = session.lm
-    lm.journal = Journal(journal_path(folder, model, f"{lm.model.dtype} {asked.benchmark}"), lm.process)
-    chat = bool(getattr(lm.processor, "chat_template", None))
-    run = evaluate(lm, asked, where, name, max_new_tokens, apply_chat_template=chat)
-    if run is None:
-        return None
-    facts = {
+    about = {
         "command": command_line(),
-        "benchmark": asked.benchmark,
         "finished": now(),
+        "benchmark": asked.benchmark,
         "model": model,
-        "model_digest": model_digest(model),
-        "dataset": str(asked.data.source),
-        "dataset_digest": dataset_digest(asked.data),
-        "frames": where["frames"],
-        "limit_per_type": where["limit"],
-        "seconds_in_model": round(lm.seconds_in_model, 3),
+        "model_digest": None if backend else model_digest(model),
+        "dataset": str(questions),
+        "frames": frames,
+        "limit_per_type": limit,
         "versions": versions(),
+        "machine": machine(),
     }
-    return replace(run, facts=facts | session.facts())
+    _write(folder, [*earlier, replace(run, facts=about | dict(run.facts))], asked)
+    session.forget_answers()
 
 
 def _write(folder: Path, runs: list[Run], asked: NeighbourData) -> None:

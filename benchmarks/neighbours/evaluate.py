@@ -16,6 +16,7 @@ from lm_eval.tasks import TaskManager
 from benchmarks.neighbours.catalogue import TASK_NAMES
 from benchmarks.neighbours.dataset import NeighbourData
 from benchmarks.neighbours.records import score
+from benchmarks.spatialmosaic.harness import without_extras
 from benchmarks.spatialmosaic.results import Run
 
 PACKAGED = Path(__file__).parent / "tasks"
@@ -28,8 +29,10 @@ def evaluate(
     name: str = "model",
     max_new_tokens: int = 24,
     apply_chat_template: bool = False,
-) -> Run | None:
-    """The run of a model over a neighbour's questions; None on processes other than the first.
+) -> tuple[Run, dict[str, Any]] | None:
+    """The run of a model over a neighbour's questions and lm-eval's own results (without samples).
+
+    None on processes other than the first.
 
     Args:
         model: any lm-eval model with ``MULTIMODAL = True``.
@@ -40,7 +43,7 @@ def evaluate(
         apply_chat_template: whether the prompt goes through the model's chat template.
     """
     task = TASK_NAMES[asked.benchmark]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, without_extras():
         write_task(Path(folder), asked.benchmark, where)
         results = simple_evaluate(
             model=model,
@@ -55,11 +58,11 @@ def evaluate(
         return None
     order = {row["id"]: place for place, row in enumerate(asked.rows)}
     answers = []
-    for sample in results["samples"][task]:
+    for sample in results.pop("samples")[task]:
         response = sample["resps"][0][0]
         text = response if isinstance(response, str) else ""
         answers.append(score(sample["doc"], sample["filtered_resps"][0], text))
-    return Run(name, tuple(sorted(answers, key=lambda answer: order[answer.id])))
+    return Run(name, tuple(sorted(answers, key=lambda answer: order[answer.id]))), dict(results)
 
 
 def write_task(folder: Path, benchmark: str, where: Mapping[str, Any]) -> Path:

@@ -38,7 +38,7 @@ def evaluate(
         apply_chat_template: whether the prompt goes through the model's chat template.
     """
     data = data.limited(limit)
-    with tempfile.TemporaryDirectory() as folder, _without_extras(), utils.in_memory(data) as source:
+    with tempfile.TemporaryDirectory() as folder, without_extras(), utils.in_memory(data) as source:
         write_tasks(Path(folder), data, source)
         results = simple_evaluate(
             model=model,
@@ -59,7 +59,7 @@ def evaluate(
 
 
 @contextmanager
-def _without_extras() -> Iterator[None]:
+def without_extras() -> Iterator[None]:
     """Keeps lm-eval from decoding every picture again for a hash, listing all packages, and asking git who it is."""
     replaced = {"LMEVAL_HASHMM": False, "add_env_info": lambda storage: None, "get_git_commit_hash": lambda: None}
     before = {name: getattr(evaluator, name) for name in replaced}

@@ -19,6 +19,7 @@ from benchmarks.spatialmosaic.results import Run
 from qa_generation.errors import InputError
 
 Change = Callable[[Any], AbstractContextManager[None]]
+Evaluate = Callable[..., tuple[Run, dict[str, Any]] | None]
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,9 @@ class Session:
             self.lm = SpatialVLM(model, dtype=dtype, device=device, batch_size=settings.batch_size)
         self.seconds_to_load = time.perf_counter() - start
 
-    def ask(self, data: BenchData, name: str, change: Change = nullcontext) -> Run | None:
+    def ask(
+        self, data: BenchData, name: str, change: Change = nullcontext, evaluate: Evaluate = evaluate
+    ) -> Run | None:
         """The model's answers to all questions of ``data``; None on processes other than the first.
 
         An interrupted call goes on where it was when it is repeated.
@@ -73,6 +76,7 @@ class Session:
             data: the questions.
             name: how the run is called; answers of different names are kept apart.
             change: entered with the torch model around all its answers.
+            evaluate: runs the tasks, as `harness.evaluate` does those of SpatialMosaic-Bench.
         """
         lm = self.lm
         if isinstance(lm, Backend):

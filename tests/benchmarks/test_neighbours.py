@@ -155,39 +155,39 @@ def test_frames_are_spread_evenly(total: int, count: int, indices: list[int]) ->
     assert spread(total, count) == indices
 
 
-def where(asked: NeighbourData, frames: int | None = None) -> dict[str, Any]:
-    return {"data": str(asked.data.source), "images": str(asked.data.image_root), "frames": frames}
+def ask(model: AnsweringModel, asked: NeighbourData, frames: int | None = None) -> Run:
+    where = {"data": str(asked.data.source), "images": str(asked.data.image_root), "frames": frames}
+    found = evaluate(model, asked, where, "gold")
+    assert found is not None
+    return found[0]
 
 
 def test_lm_eval_asks_every_question_with_its_views(vsi: NeighbourData) -> None:
     model = AnsweringModel(lambda doc: doc["mc_answer"] or doc["ground_truth"])
-    run = evaluate(model, vsi, where(vsi, 3), "gold")
-    assert run is not None and run.aggregate()["overall"] == 100.0
+    run = ask(model, vsi, 3)
+    assert run.name == "gold" and run.aggregate()["overall"] == 100.0
     assert [answer.id for answer in run.answers] == [row["id"] for row in vsi.rows]
     assert all(len(views) == 3 and text.count("<image>") == 3 for text, views in model.seen)
-    empty = evaluate(AnsweringModel(lambda doc: ""), vsi, where(vsi, 3))
-    assert empty is not None and empty.aggregate()["overall"] == 0.0
+    assert ask(AnsweringModel(lambda doc: ""), vsi, 3).aggregate()["overall"] == 0.0
 
 
 def test_the_report_has_the_published_tasks(spar: NeighbourData, tmp_path: Path) -> None:
-    run = evaluate(AnsweringModel(lambda doc: "C"), spar, where(spar))
-    assert run is not None
+    run = ask(AnsweringModel(lambda doc: "C"), spar)
     beside = [chance(spar.rows), best_constant(spar.rows)]
     report, _ = write_report(tmp_path / "out", [run, *beside], spar.data, title=SPAR)
     labels = [row.label for row in report.tables[0].rows]
     assert [label for label in labels if label.startswith("SPAR")] == ["SPAR low level", "SPAR medium level"]
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "<h1>SPAR-Bench: model</h1>" in page and page.count("data:image/jpeg") >= 4
+    assert "<h1>SPAR-Bench: gold</h1>" in page and page.count("data:image/jpeg") >= 4
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert results["runs"]["model"]["overall"] == pytest.approx(100 / 3)
+    assert results["runs"]["gold"]["overall"] == pytest.approx(100 / 3)
 
 
 def test_the_overall_of_vsi_counts_directions_once(vsi: NeighbourData) -> None:
-    run = evaluate(AnsweringModel(lambda doc: "A"), vsi, where(vsi, 3))
-    assert run is not None
+    run = ask(AnsweringModel(lambda doc: "A"), vsi, 3)
     report = compare([run])
     # count 0, directions 1/3, route 1: not the mean of five types
-    assert report.to_json()["runs"]["model"]["overall"] == pytest.approx(100 * (0 + 1 / 3 + 1) / 3)
+    assert report.to_json()["runs"]["gold"]["overall"] == pytest.approx(100 * (0 + 1 / 3 + 1) / 3)
     cell = report.tables[0].rows[0].cells[0]
     assert cell is not None and cell.mean == pytest.approx(4 / 9)
 
