@@ -1,5 +1,6 @@
 """SpatialMosaic-Bench: scoring, lm-eval tasks, baselines and reports."""
 
+from benchmarks.spatialmosaic.repair import score_repaired
 from benchmarks.spatialmosaic.scoring import (
     ACCURACY,
     MEAN_POINT_ACCURACY,
@@ -16,4 +17,5 @@ __all__ = [
     "aggregate",
     "metric_of",
     "score_prediction",
+    "score_repaired",
 ]

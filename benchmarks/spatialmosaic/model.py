@@ -15,7 +15,7 @@ from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Self
 
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
@@ -93,6 +93,8 @@ class SpatialVLM(HFMultimodalLM):
         self.process = self._distributed.process_index if self._distributed else 0
         self.processes = self._distributed.num_processes if self._distributed else 1
         place = self._distributed.device if self._distributed else device
+        if str(place).startswith("cuda") and not torch.cuda.is_available():
+            raise InputError(f"device is {place}, but PyTorch finds no GPU here, expected cpu")
         model, self.processor = load_model(pretrained, dtype, place)
         if isinstance(self.processor, SpatialMosaicProcessor):
             self.processor.image_processor = OncePerPicture(self.processor.image_processor)
@@ -102,6 +104,14 @@ class SpatialVLM(HFMultimodalLM):
         self._same_views: list[int] = []
         self._tokenizing = Lock()  # a fast tokenizer refuses to be used by two threads at once
         self._end = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
+
+    @classmethod
+    def create_from_arg_obj(cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None) -> Self:
+        """The model as lm-eval's command makes it, whose default device, the first GPU, may not be there."""
+        config = dict(additional_config or {})
+        if str(config.get("device")).startswith("cuda") and not torch.cuda.is_available():
+            config.pop("device")
+        return super().create_from_arg_obj(arg_dict, config)
 
     def _create_tokenizer(self, pretrained: Any, tokenizer: Any, **_: Any) -> None:
         self.tokenizer = self.processor.tokenizer

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from lm_eval.api.registry import get_model
 
 from benchmarks.spatialmosaic.dataset import load
@@ -124,6 +125,14 @@ def test_the_journal_belongs_to_the_weights(model_dir: Path, tmp_path: Path) -> 
     times = weights.stat()
     os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
     assert first != journal_path(tmp_path, str(model_dir))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_named_but_not_asked_for_by_lm_evals_default(model_dir: Path) -> None:
+    with pytest.raises(InputError, match="device is cuda:0, but PyTorch finds no GPU here, expected cpu"):
+        SpatialVLM(str(model_dir), device="cuda:0")
+    made = SpatialVLM.create_from_arg_obj({"pretrained": str(model_dir)}, {"device": "cuda:0", "batch_size": 2})
+    assert made.device.type == "cpu" and made.batch_size == 2
 
 
 def test_the_model_is_known_to_lm_eval_by_name() -> None:

@@ -12,7 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks.spatialmosaic.dataset import load
 from benchmarks.spatialmosaic.results import PREDICTIONS, Run
+from benchmarks.spatialmosaic.scoring import aggregate
+from benchmarks.spatialmosaic.taskfiles import GROUP, write_tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 TWO = ["-m", "accelerate.commands.launch", "--config_file", str(ROOT / "recipes/accelerate/two_processes_cpu.yaml")]
@@ -73,6 +76,29 @@ def test_killed_and_gone_on_with(model_dir: Path, dataset: Path, alone: bytes, t
 def test_two_processes_killed_and_one_goes_on(model_dir: Path, dataset: Path, alone: bytes, tmp_path: Path) -> None:
     assert 0 < kill(model_dir, dataset, tmp_path, processes=2) < 68
     assert finish(model_dir, dataset, tmp_path) == alone
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_command_of_lm_eval_with_our_class(
+    model_dir: Path, dataset: Path, alone: bytes, tmp_path: Path, processes: int
+) -> None:
+    write_tasks(tmp_path / "tasks", load(dataset))
+    launcher = [*TWO, "--main_process_port", "0"] if processes == 2 else []
+    command = [sys.executable, *launcher, "-m", "benchmarks.lm_eval", "run", "--model", "spatialvlm"]
+    command += ["--model_args", f"pretrained={model_dir}", "--batch_size", "3", "--apply_chat_template"]
+    command += ["--include_path", str(tmp_path / "tasks"), "--tasks", GROUP, "--gen_kwargs", "max_gen_toks=16"]
+    command += ["--output_path", str(tmp_path / "out"), "--log_samples"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (results,) = (tmp_path / "out").rglob("results_*.json")
+    logs = list((tmp_path / "out").rglob("samples_*.jsonl"))
+    samples = [json.loads(line) for path in logs for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for line in alone.splitlines()]
+    assert len(logs) == 17 and len(samples) == 68
+    assert {s["doc"]["id"]: s["resps"][0][0] for s in samples} == {row["id"]: row["response"] for row in rows}
+    overall = json.loads(results.read_text())["groups"][GROUP]["score,answer"]
+    assert overall == pytest.approx(aggregate(rows)["overall"] / 100, abs=1e-12)
 
 
 def test_an_error_in_one_process_ends_all(model_dir: Path, dataset: Path, tmp_path: Path) -> None:
