@@ -9,6 +9,7 @@ Example: ``OMP_NUM_THREADS=1 python -m benchmarks.performance.retrieval --sizes 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -154,6 +155,7 @@ def measure(folder: Path, rows: int, settings: IndexSettings, rounds: int, full_
     build_s, _ = timed(build)
     bare_build_s, (bare, bare_search) = timed(lambda: bare_index(vectors, settings))
     process = psutil.Process()
+    gc.collect()
     before = process.memory_info()
     load_s, database = timed(lambda: ChunkDatabase.load(folder))
     taken = interleaved(
