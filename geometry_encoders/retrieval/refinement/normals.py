@@ -43,6 +43,6 @@ def normal_disagreement(
     """One minus the mean cosine over voxels where both have a direction; one where there is no such voxel."""
     both = normals.abs().sum(dim=1).gt(0) & others.abs().sum(dim=1).gt(0)
     # several times faster than torch's cosine_similarity over three channels
-    lengths = (normals.square().sum(dim=1) * others.square().sum(dim=1)).clamp_min(TINY).sqrt()
-    cosine = (normals * others).sum(dim=1) / lengths
+    squares = [field.square().sum(dim=1).clamp_min(TINY) for field in (normals, others)]
+    cosine = (normals * others).sum(dim=1) / (squares[0] * squares[1]).sqrt()
     return 1 - (cosine * both).sum() / both.sum().clamp_min(1)
