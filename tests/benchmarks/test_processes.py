@@ -16,6 +16,8 @@ from benchmarks.spatialmosaic.dataset import load
 from benchmarks.spatialmosaic.results import PREDICTIONS, Run
 from benchmarks.spatialmosaic.scoring import aggregate
 from benchmarks.spatialmosaic.taskfiles import GROUP, write_tasks
+from spatialvlm.loading import load_model
+from spatialvlm.remote_code import export_with_code
 
 ROOT = Path(__file__).resolve().parents[2]
 TWO = ["-m", "accelerate.commands.launch", "--config_file", str(ROOT / "recipes/accelerate/two_processes_cpu.yaml")]
@@ -99,6 +101,27 @@ def test_the_command_of_lm_eval_with_our_class(
     assert {s["doc"]["id"]: s["resps"][0][0] for s in samples} == {row["id"]: row["response"] for row in rows}
     overall = json.loads(results.read_text())["groups"][GROUP]["score,answer"]
     assert overall == pytest.approx(aggregate(rows)["overall"] / 100, abs=1e-12)
+
+
+def test_the_stock_command_of_lm_eval_with_our_model(
+    model_dir: Path, dataset: Path, alone: bytes, tmp_path: Path
+) -> None:
+    """Weights with their code beside them need nothing of ours in lm-eval but the tasks."""
+    model, processor = load_model(model_dir, device="cpu")
+    export_with_code(model, processor, tmp_path / "coded")
+    write_tasks(tmp_path / "tasks", load(dataset))
+    command = [sys.executable, "-m", "lm_eval", "run", "--model", "hf-multimodal", "--device", "cpu"]
+    arguments = f"pretrained={tmp_path / 'coded'},trust_remote_code=True,max_images=5,dtype=float32"
+    command += ["--model_args", arguments, "--batch_size", "3", "--apply_chat_template"]
+    command += ["--include_path", str(tmp_path / "tasks"), "--tasks", "spatialmosaic_indoor"]
+    command += ["--gen_kwargs", "max_gen_toks=16", "--output_path", str(tmp_path / "out"), "--log_samples"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "HF_HOME": str(tmp_path / "hf")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-3000:]
+    logs = (tmp_path / "out").rglob("samples_*.jsonl")
+    samples = [json.loads(line) for path in logs for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for line in alone.splitlines()]
+    assert {s["doc"]["id"]: s["resps"][0][0] for s in samples} == {row["id"]: row["response"] for row in rows}
 
 
 def test_an_error_in_one_process_ends_all(model_dir: Path, dataset: Path, tmp_path: Path) -> None:
