@@ -23,6 +23,8 @@ from qa_generation.errors import InputError
 from qa_generation.prompts import is_choice
 
 DATA_VARIABLE = "SPATIALMOSAIC_BENCH_DATA"
+# columns that no prompt and no score needs; lm-eval holds every document twice
+_NOT_ASKED = ("evidence", "view_set_id", "target_ids", "reference_ids", "bias_score")
 _IN_MEMORY: dict[str, BenchData] = {}
 
 
@@ -67,7 +69,9 @@ def load_documents(
             f"{source}: the {split} split has no {place + ' ' if place else ''}question of type {question_type}; "
             "`spatialvlm bench --write-tasks` writes tasks for the types that are there"
         )
-    table = table.append_column("image_root", [[str(loaded.image_root)] * table.num_rows])
+    table = table.drop_columns(list(_NOT_ASKED)).append_column(
+        "image_root", [[str(loaded.image_root)] * table.num_rows]
+    )
     return {"test": Documents(table)}
 
 
