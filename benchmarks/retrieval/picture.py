@@ -7,7 +7,7 @@ outputs/retrieval/retrieved docs/retrieval.png --window NAME --window NAME``
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ def cubes(inputs: Float[Tensor, "side side side"], scale: GridScale) -> Triangle
     cells = torch.nonzero(inputs <= 0.675 * scale.input_voxel).numpy()[:, ::-1]
     step = WINDOW / inputs.shape[0]
     boxes = [trimesh.creation.box((step, step, step)).apply_translation(cell * step) for cell in cells]
-    mesh = trimesh.util.concatenate(boxes) if boxes else trimesh.Trimesh()
+    mesh: Any = trimesh.util.concatenate(boxes) if boxes else trimesh.Trimesh()
     return TriangleMesh(np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces, np.int32))
 
 

@@ -89,7 +89,7 @@ def load_own_folder(path: str | Path, model_class: type[ModelT]) -> ModelT:
     if not (path / "config.json").is_file():
         raise InputError(f"{path}: no config.json, expected a folder that save_pretrained wrote")
     try:
-        model, found = model_class.from_pretrained(
+        loaded: Any = model_class.from_pretrained(
             path, output_loading_info=True, ignore_mismatched_sizes=True, local_files_only=True
         )
     except InputError as error:
@@ -97,6 +97,7 @@ def load_own_folder(path: str | Path, model_class: type[ModelT]) -> ModelT:
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"{path}: damaged ({reason}), expected a folder that save_pretrained wrote") from error
+    model, found = loaded
     refuse_tensors(path, [str(entry[0]) for entry in found["mismatched_keys"]], "of wrong shapes")
     refuse_tensors(path, list(found["missing_keys"]), "missing")
     refuse_tensors(path, list(found["unexpected_keys"]), "unknown to the model")
