@@ -62,7 +62,7 @@ class Backend(LM):
             raise InputError(f"--backend {backend} with {model}: {type(error).__name__}: {reason}") from error
         if not getattr(self.inner, "MULTIMODAL", False):
             raise InputError(f"--backend {backend}: takes no pictures, expected one of lm-eval's multimodal classes")
-        self._chat = chat
+        self._name, self._chat = backend, chat
         self.process, self.processes = 0, 1
         self.journal: Journal | None = None
         self.seconds_in_model = 0.0
@@ -81,7 +81,11 @@ class Backend(LM):
         return str(self.inner.tokenizer_name)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """The answers in the order of the requests; an answer that the server does not give is empty."""
+        """The answers in the order of the requests; an answer that the server does not give is empty.
+
+        Raises:
+            InputError: when the class gives up; what was answered before is kept in the journal.
+        """
         keys = request_keys(requests)
         answers = self.journal.read() if self.journal else {}
         waiting = [index for index, key in enumerate(keys) if key not in answers]
@@ -89,15 +93,24 @@ class Backend(LM):
             for start in range(0, len(waiting), _AT_ONCE):
                 portion = waiting[start : start + _AT_ONCE]
                 asked = [self._with_pictures(requests[index]) for index in portion]
-                begin = time.perf_counter()
-                texts = self.inner.generate_until(asked, disable_tqdm=True)
-                self.seconds_in_model += time.perf_counter() - begin
+                texts = self._ask(asked)
                 fresh = {keys[index]: text or "" for index, text in zip(portion, texts, strict=True)}
                 if self.journal:
                     self.journal.append(fresh)
                 answers |= fresh
                 bar.update(len(portion))
         return [answers[key] for key in keys]
+
+    def _ask(self, requests: list[Instance]) -> list[str]:
+        begin = time.perf_counter()
+        try:
+            return self.inner.generate_until(requests, disable_tqdm=True)
+        except Exception as error:  # of whatever network library the class uses
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+            kept = "answers so far are kept, the same command goes on from there"
+            raise InputError(f"--backend {self._name}: no answer after all tries ({reason}); {kept}") from error
+        finally:
+            self.seconds_in_model += time.perf_counter() - begin
 
     def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> Any:
         """Not needed: all questions are answered in words."""
