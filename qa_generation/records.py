@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -134,6 +134,13 @@ SCHEMA = pa.schema(
         ("evidence", pa.string()),
     ]
 )
+
+
+def to_records(table: pa.Table) -> Iterator[QARecord]:
+    """The records of a table of ``SCHEMA``; columns that it lacks keep their defaults."""
+    known: dict[Any, Any] = {}
+    for row in table.to_pylist():
+        yield QARecord.from_row(row, known)
 
 
 def to_table(records: Iterable[QARecord]) -> pa.Table:

@@ -14,29 +14,29 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import ceil
 from typing import Any
 
+import pyarrow as pa
 from tqdm import tqdm
 
 from qa_generation import cache_files
+from qa_generation.blind_sample import sample_groups, sample_tables
 from qa_generation.errors import OutputError
 from qa_generation.make_scene import SceneJob, pool_scene, settle_scene, sift_scene, survey_scene
 from qa_generation.name_priors import MIN_SCENES, Learner, NamePriors
 from qa_generation.prompts import ALL_CHOICE_TYPES, ALL_TYPES
-from qa_generation.records import QARecord
 from qa_generation.seeding import stable_int
-from qa_generation.shards import read_shard, shard_fingerprint, shard_path
+from qa_generation.shards import shard_fingerprint, shard_path
 from qa_generation.splits import TRAIN, WARMUP
 from qa_generation.workers import Outcome
 
 Backend = Callable[[Callable[[str], Any], Iterable[str]], Iterator[Outcome[str, Any]]]
 # the plan looks at so many questions of a type, from no more scenes than this, whatever the set's size
-MOST_SAMPLED, MOST_SCENES = 6_000, 1_000
+MOST_SAMPLED, MOST_SCENES = 12_000, 1_000
 # plans one after the other: the second sees as many questions as the first, but only of those that it left
 SIFTINGS = 2
 
@@ -175,10 +175,10 @@ class Rounds:
         todo = self._unsettled() if last else [s for s in self._alive(self.mine) if not done(s)]
         if todo:
             # scikit-learn is heavy to import and not needed where all is settled
-            from qa_generation.blind.fit import fit_plan
+            from qa_generation.blind.fit import fit_groups
 
             config = self.job.config.blind
-            plan = fit_plan(self._sample(sampled), config, self.job.seed + self.job.stage)
+            plan = fit_groups(sample_groups(self._sample(sampled)), config, self.job.seed + self.job.stage)
             cache_files.write_summary(self.job.state_dir, self.job.plan_id, self._summary(plan.summary()))
             self.job = replace(self.job, plan=plan)
         if last:
@@ -205,20 +205,12 @@ class Rounds:
             return None
         return self._alive(ranked)
 
-    def _sample(self, scene_ids: Sequence[str]) -> list[QARecord]:
+    def _sample(self, scene_ids: Sequence[str]) -> dict[str, pa.Table]:
         """A few questions of every type from each scene."""
         of_each = max(1, ceil(MOST_SAMPLED / max(len(scene_ids), 1)))
         # lengths and points are even after one plan, and a second would leave few of them
         types = ALL_CHOICE_TYPES if self.job.stage else ALL_TYPES
-        records: list[QARecord] = []
-        for scene_id in scene_ids:
-            taken: Counter[str] = Counter()
-            pool = read_shard(self.job.pool_path(scene_id), without=("evidence", "images"))
-            for record in sorted(pool, key=lambda r: stable_int(self.job.seed, "blind sample", r.id)):
-                if record.question_type in types and taken[record.question_type] < of_each:
-                    taken[record.question_type] += 1
-                    records.append(record)
-        return records
+        return sample_tables((self.job.pool_path(s) for s in scene_ids), types, of_each, self.job.seed)
 
     def _plan_id(self, scene_ids: Sequence[str]) -> str:
         text = json.dumps([self.job.stage, self.job.pool_fingerprint, sorted(scene_ids)])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from qa_generation.records import SCHEMA, QARecord, to_table
+from qa_generation.records import SCHEMA, QARecord, to_records, to_table
 from qa_generation.whole_files import whole_file
 
 _KEY = b"spatialvlm.fingerprint"
@@ -42,6 +41,4 @@ def shard_fingerprint(path: Path) -> str | None:
 def read_shard(path: Path, without: Collection[str] = ()) -> Iterator[QARecord]:
     """The records of one shard; columns ``without`` which one can do keep their defaults, which saves memory."""
     columns = [name for name in SCHEMA.names if name not in without]
-    known: dict[Any, Any] = {}
-    for row in pq.read_table(path, columns=columns).to_pylist():
-        yield QARecord.from_row(row, known)
+    yield from to_records(pq.read_table(path, columns=columns))

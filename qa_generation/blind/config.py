@@ -30,7 +30,7 @@ class BlindConfig:
     numeric_tolerance: float = 0.03
     strength: float = 1.0
     least_records: int = 300
-    most_records: int = 10000
+    most_records: int = 12000
     least_kept: float = 0.04
     category_share: float = 0.05
     category_excess: float = 1.5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,16 +40,23 @@ def fit_plan(sample: Sequence[QARecord], config: BlindConfig | None = None, seed
     Raises:
         InputError: a number or point question without a readable answer.
     """
-    config = config or BlindConfig()
     by_type: dict[str, list[QARecord]] = defaultdict(list)
     for record in sample:
-        if record.question_type in ALL_TYPES:
-            by_type[record.question_type].append(record)
+        by_type[record.question_type].append(record)
+    return fit_groups(sorted(by_type.items()), config, seed)
+
+
+def fit_groups(
+    groups: Iterable[tuple[str, Sequence[QARecord]]], config: BlindConfig | None = None, seed: int = 0
+) -> BlindPlan:
+    """`fit_plan` for a sample that comes one question type after the other, so that only one need be in memory."""
+    config = config or BlindConfig()
     types: dict[str, TypePlan] = {}
     with one_thread():
-        for question_type in sorted(by_type):
-            group = bounded(by_type[question_type], config.most_records, seed)
-            types[question_type] = _TypeFit(group, config, seed).plan()
+        for question_type, group in groups:
+            if question_type in ALL_TYPES:
+                mine = bounded(group, config.most_records, seed)
+                types[question_type] = _TypeFit(mine, config, seed).plan()
     return BlindPlan(types, seed, config.folds)
 
 
