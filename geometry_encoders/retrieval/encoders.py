@@ -15,7 +15,7 @@ from huggingface_hub.dataclasses import strict
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
@@ -229,3 +229,7 @@ def _checked(chunks: Tensor, network: str) -> Tensor:
             f"chunks have the shape {tuple(chunks.shape)}, expected (count, {', '.join(map(str, expected))})"
         )
     return chunks
+
+
+AutoConfig.register(ChunkEncoderConfig.model_type, ChunkEncoderConfig, exist_ok=True)
+AutoModel.register(ChunkEncoderConfig, ChunkEncoder, exist_ok=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch.nn import functional
+from transformers import AutoModel
 
 from geometry_encoders.errors import InputError
 from geometry_encoders.retrieval.chunks import ChunkLayout, chunk_extents, chunk_starts
@@ -41,7 +42,8 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
     """The digest follows the weights and the scale, through files."""
     model = small_encoder()
     model.save_pretrained(tmp_path / "encoder")
-    again = ChunkEncoder.from_pretrained(tmp_path / "encoder").eval()
+    again = AutoModel.from_pretrained(tmp_path / "encoder").eval()
+    assert isinstance(again, ChunkEncoder)
     assert again.digest() == model.digest()
     assert again.config.grid_scale == SCALE
     chunks = torch.randn(3, 1, 4, 4, 4)
