@@ -20,11 +20,10 @@ from functools import partial
 from math import ceil
 from typing import Any
 
-import pyarrow as pa
 from tqdm import tqdm
 
 from qa_generation import cache_files
-from qa_generation.blind_sample import sample_groups, sample_tables
+from qa_generation.blind_sample import draw_sample, sample_groups
 from qa_generation.errors import OutputError
 from qa_generation.make_scene import SceneJob, pool_scene, settle_scene, sift_scene, survey_scene
 from qa_generation.name_priors import MIN_SCENES, Learner, NamePriors
@@ -205,12 +204,12 @@ class Rounds:
             return None
         return self._alive(ranked)
 
-    def _sample(self, scene_ids: Sequence[str]) -> dict[str, pa.Table]:
+    def _sample(self, scene_ids: Sequence[str]) -> list[bytes]:
         """A few questions of every type from each scene."""
         of_each = max(1, ceil(MOST_SAMPLED / max(len(scene_ids), 1)))
         # lengths and points are even after one plan, and a second would leave few of them
         types = ALL_CHOICE_TYPES if self.job.stage else ALL_TYPES
-        return sample_tables((self.job.pool_path(s) for s in scene_ids), types, of_each, self.job.seed)
+        return draw_sample((self.job.pool_path(s) for s in scene_ids), types, of_each, self.job.seed)
 
     def _plan_id(self, scene_ids: Sequence[str]) -> str:
         text = json.dumps([self.job.stage, self.job.pool_fingerprint, sorted(scene_ids)])
