@@ -12,12 +12,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from geometry_encoders.reconstruction.dust3r.linear_head import LinearHead
 from geometry_encoders.reconstruction.pointmap_model import PixelGrid
-from spatialvlm.training.pretraining import Clock, Pretraining
 from spatialvlm.training.reconstruction.augmentation import jitter_colours
 from spatialvlm.training.reconstruction.curriculum import window_ratio
 from spatialvlm.training.reconstruction.evaluation import Pointmaps, geometry_errors
@@ -25,6 +23,7 @@ from spatialvlm.training.reconstruction.recipe import Optimisation, Output, Pose
 from spatialvlm.training.reconstruction.samples import Samples, held_out_split, pixel_subset
 from spatialvlm.training.reconstruction.views import SceneViews, ViewCacheKey, cached_views
 from spatialvlm.training.seeding import numpy_generator, torch_generator
+from spatialvlm.training.watched_run import WatchedRun
 
 BETAS = (0.9, 0.95)  # of AdamW, as DUSt3R and Spann3R were trained
 
@@ -42,7 +41,7 @@ class ReconstructionRecipe(Protocol):
     def seed(self) -> int: ...
 
 
-class ReconstructionTraining(Pretraining):
+class ReconstructionTraining(WatchedRun):
     """One run; subclasses say which network, which samples and which loss."""
 
     model: PreTrainedModel
@@ -62,6 +61,11 @@ class ReconstructionTraining(Pretraining):
             model.set_attn_implementation("eager")  # the fused kernel's backward pass is slow in bf16 there
         floor = settings.min_learning_rate
         super().__init__(model, settings, accelerator, folder, BETAS, self.called_in_training(model), floor)
+
+    @property
+    def pace(self) -> Output:
+        """How often to write and to look."""
+        return self.output
 
     # ---- what subclasses bring ---------------------------------------------------------------------------------------
 
@@ -152,43 +156,7 @@ class ReconstructionTraining(Pretraining):
         self.model.train()
         return figures
 
-    def run(self) -> dict[str, float]:
-        """Trains to the end of the budget and saves the network; returns the held-out figures."""
-        accelerator = self.accelerator
-        self.resume()
-        accelerator.init_trackers("logs")
-        self.model.train()
-        try:
-            self._loop()
-        finally:
-            self.save_checkpoint()
-        figures: dict[str, float] = {}
-        if accelerator.is_main_process:
-            figures = self.evaluate()
-            self.report(figures, "samples")
-            self.save(figures)
-        accelerator.end_training()
-        return figures
-
-    def _loop(self) -> None:
-        clock = Clock(self.elapsed_s)
-        save_due, eval_due = clock.every(self.output.save_minutes), clock.every(self.output.eval_minutes)
-        with tqdm(total=self.settings.max_steps, initial=self.step, unit="step", disable=None) as bar:
-            for batch in self.train_batches():
-                if self.finished():
-                    break
-                terms = self.train_step(batch)
-                self.elapsed_s = self.agreed_seconds(clock.seconds())
-                bar.update()
-                if self.step % 10 == 0:
-                    bar.set_postfix({name: f"{value:.3g}" for name, value in terms.items()})
-                    self.accelerator.log({f"train/{name}": value for name, value in terms.items()}, step=self.step)
-                if save_due():
-                    self.save_checkpoint()
-                if eval_due() and self.accelerator.is_main_process:
-                    self.report(self.evaluate(), "samples")
-
-    def save(self, figures: dict[str, float]) -> None:
+    def save(self, figures: dict[str, float]) -> dict[str, float]:
         """Writes the network as a transformers folder and the figures beside it."""
         self.model.save_pretrained(self.folder / "encoder")
         assert is_dataclass(self.recipe) and not isinstance(self.recipe, type)
@@ -203,6 +171,7 @@ class ReconstructionTraining(Pretraining):
             "recipe": asdict(self.recipe),
         }
         (self.folder / "report.json").write_text(json.dumps(report, indent=1))
+        return figures
 
 
 def run_to_the_end(run: ReconstructionTraining) -> dict[str, float]:

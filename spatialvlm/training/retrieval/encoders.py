@@ -6,6 +6,7 @@ Example: ``python -m spatialvlm.training.retrieval.encoders recipes/retrieval_en
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor
-from tqdm import tqdm
 
 from geometry_encoders.errors import InputError
 from geometry_encoders.retrieval.chunks import ChunkLayout
@@ -23,17 +23,18 @@ from geometry_encoders.retrieval.encoders import ChunkEncoder, ChunkEncoderConfi
 from geometry_encoders.retrieval.scale import preset_scale
 from geometry_encoders.retrieval.window_store import WindowDataset, WindowStore
 from spatialvlm.training.command import run_recipe_command
-from spatialvlm.training.pretraining import Clock, Pretraining
 from spatialvlm.training.retrieval.chunk_pairs import ChunkPairs, shuffled_batches
-from spatialvlm.training.retrieval.encoder_recipe import EncoderRecipe
+from spatialvlm.training.retrieval.encoder_recipe import EncoderOutputs, EncoderRecipe
 from spatialvlm.training.retrieval.sources import split_scenes
 from spatialvlm.training.seeding import torch_generator
+from spatialvlm.training.watched_run import WatchedRun
 
 
-class EncoderTraining(Pretraining):
+class EncoderTraining(WatchedRun):
     """One run over the windows of a recipe."""
 
     model: ChunkEncoder
+    unit = "chunks"
 
     def __init__(self, recipe: EncoderRecipe) -> None:
         self.recipe = recipe
@@ -131,48 +132,22 @@ class EncoderTraining(Pretraining):
 
     # ---- the run -----------------------------------------------------------------------------------------------------
 
-    def run(self) -> dict[str, float]:
-        """Trains to the end of the budget and saves the encoders; returns the held-out figures."""
-        self.resume()
-        self.accelerator.init_trackers("logs")
-        self.model.train()
-        try:
-            self._loop()
-        finally:
-            self.save_checkpoint()
-        figures: dict[str, float] = {}
-        if self.accelerator.is_main_process:
-            figures = self.evaluate()
-            self.report(figures, "chunks")
-            self.save(figures)
-        self.accelerator.end_training()
-        return figures
+    @property
+    def pace(self) -> EncoderOutputs:
+        """How often to write and to look."""
+        return self.recipe.output
 
-    def _loop(self) -> None:
-        settings, output = self.recipe.optimisation, self.recipe.output
-        clock = Clock(self.elapsed_s)
-        save_due, eval_due = clock.every(output.save_minutes), clock.every(output.eval_minutes)
-        batches = shuffled_batches(
-            len(self.pairs), settings.batch_size, self.step, settings.max_steps, self.recipe.seed
-        )
+    def train_batches(self) -> Iterator[Tensor]:
+        """Numbers of the chunks of every batch from the current step on."""
+        settings = self.recipe.optimisation
         per_epoch = len(self.pairs) // settings.batch_size
-        with tqdm(total=settings.max_steps, initial=self.step, unit="step", disable=None) as bar:
-            for chosen in batches:
-                if self.finished():
-                    break
-                self.train_windows.set_epoch(self.step // per_epoch)
-                terms = self.train_step(chosen)
-                self.elapsed_s = self.agreed_seconds(clock.seconds())
-                bar.update()
-                if self.step % 10 == 0:
-                    bar.set_postfix({name: f"{value:.3g}" for name, value in terms.items()})
-                    self.accelerator.log({f"train/{name}": value for name, value in terms.items()}, step=self.step)
-                if save_due():
-                    self.save_checkpoint()
-                if eval_due() and self.accelerator.is_main_process:
-                    self.report(self.evaluate(), "chunks")
+        for chosen in shuffled_batches(
+            len(self.pairs), settings.batch_size, self.step, settings.max_steps, self.recipe.seed
+        ):
+            self.train_windows.set_epoch(self.step // per_epoch)
+            yield chosen
 
-    def save(self, figures: dict[str, float]) -> None:
+    def save(self, figures: dict[str, float]) -> dict[str, float]:
         """Writes the encoders as a transformers folder and the figures beside it."""
         self.model.save_pretrained(self.folder / "encoder")
         report: dict[str, Any] = {
@@ -186,6 +161,7 @@ class EncoderTraining(Pretraining):
             "recipe": asdict(self.recipe),
         }
         (self.folder / "report.json").write_text(json.dumps(report, indent=1))
+        return figures
 
 
 def train_encoders(recipe: EncoderRecipe) -> dict[str, float]:

@@ -16,7 +16,6 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
-from tqdm import tqdm
 
 from geometry_encoders.errors import InputError
 from geometry_encoders.retrieval.metrics import voxel_metrics
@@ -28,11 +27,11 @@ from geometry_encoders.retrieval.retrieved import RetrievedWindows
 from geometry_encoders.retrieval.scale import WINDOW, preset_scale
 from geometry_encoders.retrieval.window_store import WindowDataset, WindowStore
 from spatialvlm.training.command import run_recipe_command
-from spatialvlm.training.pretraining import Clock, Pretraining
-from spatialvlm.training.retrieval.refinement_recipe import RefinementRecipe
+from spatialvlm.training.retrieval.refinement_recipe import RefinementOutputs, RefinementRecipe
 from spatialvlm.training.retrieval.refinement_samples import RefinementSamples, epoch_batches
 from spatialvlm.training.retrieval.sources import split_scenes
 from spatialvlm.training.seeding import torch_generator
+from spatialvlm.training.watched_run import WatchedRun
 
 Batch = dict[str, Tensor]
 
@@ -59,10 +58,11 @@ class PhaseStep(nn.Module):
         return {"loss": found.total, **found.terms}
 
 
-class RefinementPhase(Pretraining):
+class RefinementPhase(WatchedRun):
     """One phase of a run: some parts learn, the others stand still; the optimiser starts anew."""
 
     model: RetrievalFuseModel
+    unit = "windows"
 
     def __init__(
         self,
@@ -136,41 +136,21 @@ class RefinementPhase(Pretraining):
         mine = (batch[accelerator.process_index :: accelerator.num_processes] for batch in rows)
         yield from DataLoader(self.train, batch_sampler=mine, num_workers=self.recipe.data.load_workers)
 
-    def run(self) -> dict[str, float]:
-        """Trains to the end of the phase's budget; returns the held-out figures of the main process."""
-        self.resume()
-        self.accelerator.init_trackers("logs")
-        self.model.train()
-        try:
-            self._loop()
-        finally:
-            self.save_checkpoint()
-        figures: dict[str, float] = {}
-        if self.accelerator.is_main_process:
-            figures = self.evaluate()
-            self.report(figures, "windows")
-            figures |= {"steps": self.step, "seconds": round(self.elapsed_s, 1)}
-            (self.folder / "finished.json").write_text(json.dumps(figures, indent=1))
-        self.accelerator.end_training()
-        return figures
+    @property
+    def pace(self) -> RefinementOutputs:
+        """How often to write and to look."""
+        return self.recipe.output
 
-    def _loop(self) -> None:
-        output, clock = self.recipe.output, Clock(self.elapsed_s)
-        save_due, eval_due = clock.every(output.save_minutes), clock.every(output.eval_minutes)
-        with tqdm(total=self.budget.max_steps, initial=self.step, unit="step", desc=self.phase, disable=None) as bar:
-            for batch in self.train_batches():
-                if self.finished():
-                    break
-                terms = self.train_step(batch)
-                self.elapsed_s = self.agreed_seconds(clock.seconds())
-                bar.update()
-                if self.step % 10 == 0:
-                    bar.set_postfix({name: f"{value:.3g}" for name, value in terms.items()})
-                    self.accelerator.log({f"train/{name}": value for name, value in terms.items()}, step=self.step)
-                if save_due():
-                    self.save_checkpoint()
-                if eval_due() and self.accelerator.is_main_process:
-                    self.report(self.evaluate(), "windows")
+    @property
+    def title(self) -> str:
+        """The phase."""
+        return self.phase
+
+    def save(self, figures: dict[str, float]) -> dict[str, float]:
+        """Writes the figures, which says that the phase is finished."""
+        figures = figures | {"steps": self.step, "seconds": round(self.elapsed_s, 1)}
+        (self.folder / "finished.json").write_text(json.dumps(figures, indent=1))
+        return figures
 
 
 def build_samples(recipe: RefinementRecipe) -> tuple[RefinementSamples, RefinementSamples]:
