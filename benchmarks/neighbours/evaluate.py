@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lm_eval import simple_evaluate
 from lm_eval.api.model import LM
-from lm_eval.tasks import TaskManager
 
 from benchmarks.neighbours.catalogue import TASK_NAMES
 from benchmarks.neighbours.dataset import NeighbourData
 from benchmarks.neighbours.records import score
-from benchmarks.spatialmosaic.harness import without_extras
+from benchmarks.spatialmosaic.harness import ask_tasks, without_extras
 from benchmarks.spatialmosaic.results import Run
 
 PACKAGED = Path(__file__).parent / "tasks"
@@ -45,16 +43,8 @@ def evaluate(
     task = TASK_NAMES[asked.benchmark]
     with tempfile.TemporaryDirectory() as folder, without_extras():
         write_task(Path(folder), asked.benchmark, where)
-        results = simple_evaluate(
-            model=model,
-            tasks=[task],
-            task_manager=TaskManager(include_path=folder, include_defaults=False),
-            gen_kwargs={"max_gen_toks": max_new_tokens},
-            apply_chat_template=apply_chat_template,
-            bootstrap_iters=0,
-            log_samples=True,
-        )
-    if results is None or getattr(model, "process", 0) > 0:
+        results = ask_tasks(model, Path(folder), [task], max_new_tokens, apply_chat_template)
+    if results is None:
         return None
     order = {row["id"]: place for place, row in enumerate(asked.rows)}
     answers = []

@@ -40,22 +40,30 @@ def evaluate(
     data = data.limited(limit)
     with tempfile.TemporaryDirectory() as folder, without_extras(), utils.in_memory(data) as source:
         write_tasks(Path(folder), data, source)
-        results = simple_evaluate(
-            model=model,
-            tasks=[GROUP],
-            task_manager=TaskManager(include_path=folder, include_defaults=False),
-            limit=None,
-            gen_kwargs={"max_gen_toks": max_new_tokens},
-            apply_chat_template=apply_chat_template,
-            bootstrap_iters=0,
-            log_samples=True,
-        )
-    if results is None or getattr(model, "process", 0) > 0:
+        results = ask_tasks(model, Path(folder), [GROUP], max_new_tokens, apply_chat_template)
+    if results is None:
         return None
     samples = results.pop("samples")
     order = {key: index for index, key in enumerate(data.table["id"].to_pylist())}
     answers = sorted(map(_scored, chain.from_iterable(samples.values())), key=lambda answer: order[answer.id])
     return Run(name=name, answers=tuple(answers)), dict(results)
+
+
+def ask_tasks(
+    model: LM, folder: Path, tasks: list[str], max_new_tokens: int, apply_chat_template: bool
+) -> dict[str, Any] | None:
+    """lm-eval's results, samples among them, over the task files of a folder; None on processes but the first."""
+    results = simple_evaluate(
+        model=model,
+        tasks=tasks,
+        task_manager=TaskManager(include_path=str(folder), include_defaults=False),
+        limit=None,
+        gen_kwargs={"max_gen_toks": max_new_tokens},
+        apply_chat_template=apply_chat_template,
+        bootstrap_iters=0,
+        log_samples=True,
+    )
+    return None if results is None or getattr(model, "process", 0) > 0 else dict(results)
 
 
 @contextmanager
