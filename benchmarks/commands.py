@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -61,7 +61,7 @@ def bench(
         return
     if not model or dataset is None:
         raise InputError("bench: MODEL and DATASET are needed, e.g. spatialvlm bench tiny data/rooms")
-    _be_quiet()
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     from benchmarks.spatialmosaic.baselines import BLIND, check_names
     from benchmarks.spatialmosaic.dataset import load
     from benchmarks.spatialmosaic.results import Run
@@ -145,12 +145,3 @@ def _write_tasks(folder: Path, dataset: Path | None, split: str, images: Path | 
     data = load(dataset, split, images)
     write_tasks(folder, data)
     print(f"{folder}: tasks for {len(data.question_types)} question types; run them as --tasks {GROUP}")
-
-
-def _be_quiet() -> None:
-    """Keeps lm-eval's notes and, without a terminal, progress bars out of the output; before they are imported."""
-    import logging
-
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")

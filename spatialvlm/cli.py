@@ -41,6 +41,8 @@ def is_input_error(error: BaseException) -> bool:
 
 def main() -> None:
     """Runs the command; an `InputError` becomes one sentence on stderr and exit status 2."""
+    if not sys.stderr.isatty():  # before tqdm is imported: other libraries show bars of their own
+        os.environ.setdefault("TQDM_DISABLE", "1")
     try:
         build_app()()
     except KeyboardInterrupt:

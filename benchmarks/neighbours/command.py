@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,8 +37,6 @@ def transfer(
     Example: spatialvlm transfer runs/sft/final VSI-Bench/test-00000-of-00001.parquet --images VSI-Bench/frames
     """
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")
     from benchmarks.neighbours.evaluate import evaluate as evaluate_neighbour
     from benchmarks.neighbours.tasks.utils import load_once
     from benchmarks.spatialmosaic.facts import command_line, machine, model_digest, now, versions
