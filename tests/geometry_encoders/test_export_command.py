@@ -75,6 +75,7 @@ def test_the_pair_graph_is_the_network(dust3r: Dust3rModel) -> None:
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pair", "views"])
 def test_a_torch_program_takes_other_sizes(dust3r: Dust3rModel, kind: Any, tmp_path: Path) -> None:
     inputs = build_graph(dust3r, kind, 3, (48, 32))
@@ -83,6 +84,7 @@ def test_a_torch_program_takes_other_sizes(dust3r: Dust3rModel, kind: Any, tmp_p
     assert check(at_another_size(dust3r, inputs, kind, 4), "torch-export", tmp_path / "net.pt2") < EXACT
 
 
+@pytest.mark.slow
 def test_the_command_writes_onnx_and_checks_it(dust3r: Dust3rModel, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     session_of = pytest.importorskip("onnxruntime").InferenceSession

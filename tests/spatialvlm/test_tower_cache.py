@@ -43,6 +43,7 @@ def trained(folder: Path, questions: Path, *overrides: str) -> dict[str, torch.T
     return load_file(folder / "out" / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_training_with_kept_features_gives_the_same_weights(questions: Path, tmp_path: Path) -> None:
     plain = trained(tmp_path / "plain", questions)
     kept = trained(tmp_path / "kept", questions, "data.tower_cache_gb=1")
