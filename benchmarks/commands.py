@@ -128,11 +128,13 @@ def _write(folder: Path, runs: Sequence[Run], run: Run, data: BenchData) -> None
 
 def _warn_of_missing_answers(data: BenchData) -> None:
     """Lists questions that score 0 whatever is answered; the published scorer counts them all the same."""
+    from benchmarks.spatialmosaic.listed import listed
+
     missing = data.without_truth()
     if missing:
-        named = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         print(
-            f"{data.source}: {len(missing)} questions have no readable answer and score 0, ids {named}", file=sys.stderr
+            f"{data.source}: {len(missing)} questions have no readable answer and score 0, ids {listed(missing)}",
+            file=sys.stderr,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,7 +38,6 @@ def shard_fingerprint(path: Path) -> str | None:
         return None
 
 
-def read_shard(path: Path, without: Collection[str] = ()) -> Iterator[QARecord]:
-    """The records of one shard; columns ``without`` which one can do keep their defaults, which saves memory."""
-    columns = [name for name in SCHEMA.names if name not in without]
-    yield from to_records(pq.read_table(path, columns=columns))
+def read_shard(path: Path) -> Iterator[QARecord]:
+    """The records of one shard."""
+    yield from to_records(pq.read_table(path, columns=SCHEMA.names))

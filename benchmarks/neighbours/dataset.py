@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from benchmarks.neighbours.catalogue import SPAR
 from benchmarks.neighbours.files import benchmark_of, question_files, read_rows
 from benchmarks.neighbours.pictures import PUBLISHED_FRAMES, FrameFolders, unpack
@@ -17,7 +15,7 @@ from benchmarks.neighbours.published import from_spar, from_video_benchmark
 from benchmarks.neighbours.records import kind_of
 from benchmarks.spatialmosaic.dataset import BenchData
 from qa_generation.errors import InputError
-from qa_generation.records import SCHEMA, QARecord
+from qa_generation.records import QARecord, to_table
 
 UNPACKED = ".pictures"  # where pictures out of rows are written, beside the questions
 
@@ -73,8 +71,7 @@ def load(
     twice = [key for key, count in Counter(record.id for record in records).items() if count > 1]
     if twice:
         raise InputError(f"{source}: {len(twice)} ids are not unique, e.g. {twice[0]!r}")
-    table = pa.Table.from_pylist([asdict(record) for record in records], schema=SCHEMA)
-    return NeighbourData(benchmark, BenchData(source, split, root, table))
+    return NeighbourData(benchmark, BenchData(source, split, root, to_table(records)))
 
 
 def _record(benchmark: str, row: Mapping[str, Any], where: str, views: FrameFolders) -> QARecord:

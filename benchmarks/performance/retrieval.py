@@ -25,13 +25,13 @@ import psutil
 import torch
 from jaxtyping import Float, Float32
 
+from geometry_encoders.own_folders import load_own_folder
 from geometry_encoders.retrieval.chunk_index import TRAINING_VECTORS, ChunkIndex, IndexSettings, faiss
 from geometry_encoders.retrieval.chunk_shards import ChunkRows, column_values, features, write_shard
 from geometry_encoders.retrieval.chunks import ChunkLayout
 from geometry_encoders.retrieval.database import ChunkDatabase
 from geometry_encoders.retrieval.database_header import DatabaseHeader, DatabaseSettings, write_header
 from geometry_encoders.retrieval.encoders import ChunkEncoder
-from geometry_encoders.retrieval.official import load_own_folder
 from geometry_encoders.retrieval.scale import CHUNK, PRESETS
 from geometry_encoders.retrieval.window_store import WindowDataset, WindowStore
 from spatialvlm.training.retrieval.sources import split_scenes

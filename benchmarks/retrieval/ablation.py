@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 from benchmarks.retrieval.variants import train_variants
 from geometry_encoders.errors import InputError
+from geometry_encoders.own_folders import load_own_folder
 from geometry_encoders.retrieval.evaluation import COLUMNS, Tally, window_surface
-from geometry_encoders.retrieval.official import load_own_folder
 from geometry_encoders.retrieval.refinement import RetrievalFuseModel
 from geometry_encoders.retrieval.retrieved import RetrievedWindows
 from geometry_encoders.retrieval.scale import WINDOW, GridScale, preset_scale

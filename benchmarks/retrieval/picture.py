@@ -18,8 +18,8 @@ from torch import Tensor
 
 from benchmarks.retrieval.ablation import Seen, network
 from geometry_encoders.errors import InputError
+from geometry_encoders.own_folders import load_own_folder
 from geometry_encoders.retrieval.meshes import TriangleMesh
-from geometry_encoders.retrieval.official import load_own_folder
 from geometry_encoders.retrieval.refinement import RetrievalFuseModel
 from geometry_encoders.retrieval.retrieved import RetrievedWindows
 from geometry_encoders.retrieval.scale import WINDOW, GridScale

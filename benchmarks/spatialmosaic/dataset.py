@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks.spatialmosaic.listed import listed
 from benchmarks.spatialmosaic.official_json import read_official_json
 from benchmarks.spatialmosaic.pictures import find_pictures
 from benchmarks.spatialmosaic.scoring import ACCURACY, MEAN_RELATIVE_ACCURACY, metric_of, parse_number, parse_point
@@ -21,7 +22,6 @@ from qa_generation.prompts import ALL_CHOICE_TYPES, ALL_TYPES
 from qa_generation.records import SCHEMA
 
 PLACES = ("indoor", "outdoor")
-_NAMED = 5  # how many offending records or files an error message names
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,14 +152,14 @@ def _check_rows(source: Path, table: pa.Table) -> None:
     letterless = pc.fill_null(pc.equal(pc.utf8_length(table["mc_answer"]), 0), True)
     bad = table.filter(pc.and_(is_choice, letterless))["id"].to_pylist()
     if bad:
-        raise InputError(f"{source}: {len(bad)} choice questions have no mc_answer, ids {_some(bad)}")
+        raise InputError(f"{source}: {len(bad)} choice questions have no mc_answer, ids {listed(bad)}")
     counts = Counter(table["id"].to_pylist())
     if len(counts) < table.num_rows:
         twice = [key for key, count in counts.items() if count > 1]
-        raise InputError(f"{source}: {len(twice)} ids are not unique: {_some(twice)}")
+        raise InputError(f"{source}: {len(twice)} ids are not unique: {listed(twice)}")
     few = table.filter(pc.not_equal(pc.list_value_length(table["frames"]), pc.list_value_length(table["images"])))
     if few.num_rows:
-        raise InputError(f"{source}: frames and images differ in number, ids {_some(few['id'].to_pylist())}")
+        raise InputError(f"{source}: frames and images differ in number, ids {listed(few['id'].to_pylist())}")
 
 
 def _has_truth(row: Mapping[str, Any]) -> bool:
@@ -170,8 +170,3 @@ def _has_truth(row: Mapping[str, Any]) -> bool:
     if metric == MEAN_RELATIVE_ACCURACY:
         return parse_number(row["ground_truth"]) is not None
     return parse_point(str(row["ground_truth"])) is not None and (row["bbox_2d_diag"] or 0.0) > 0
-
-
-def _some(items: Sequence[Any]) -> str:
-    rest = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return ", ".join(str(item) for item in items[:_NAMED]) + rest

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
+from benchmarks.spatialmosaic.listed import listed
 from qa_generation.errors import InputError
 from spatialvlm.images import MAX_PIXELS
 
-_NAMED = 5  # how many files an error message names
 _PROBES = 40  # how many pictures decide which folder is meant
 
 
@@ -72,10 +72,10 @@ def _check(source: Path, root: Path, names: Sequence[str], bases: Sequence[Path]
     missing = [str(root / name) for name in names if not (root / name).is_file()]
     if missing:
         looked = "" if len(bases) == 1 else f"; looked in {', '.join(map(str, bases))} (--images names another folder)"
-        raise InputError(f"{source}: {len(missing)} of {len(names)} pictures are missing: {_some(missing)}{looked}")
+        raise InputError(f"{source}: {len(missing)} of {len(names)} pictures are missing: {listed(missing)}{looked}")
     damaged = [f"{root / name} ({reason})" for name in names if (reason := _damage(root / name))]
     if damaged:
-        raise InputError(f"{source}: {len(damaged)} of {len(names)} pictures cannot be read: {_some(damaged)}")
+        raise InputError(f"{source}: {len(damaged)} of {len(names)} pictures cannot be read: {listed(damaged)}")
 
 
 def _damage(path: Path) -> str:
@@ -88,8 +88,3 @@ def _damage(path: Path) -> str:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return type(error).__name__ if str(path) in str(error) else str(error)
     return f"{width} x {height} pixels, expected at most {MAX_PIXELS:,}" if width * height > MAX_PIXELS else ""
-
-
-def _some(items: Sequence[str]) -> str:
-    rest = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return ", ".join(items[:_NAMED]) + rest

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from geometry_encoders.errors import InputError
+from geometry_encoders.whole_files import whole_file
 
 Runs = Sequence[tuple[int, int]]  # rows first..last-1
 Found = tuple[Float32[np.ndarray, "queries k"], Int64[np.ndarray, "queries k"]]
@@ -173,9 +174,8 @@ class ChunkIndex:
         """Writes ``<stem>.flat.faiss`` and, for the approximate kind, ``<stem>.lists.faiss``."""
         for index, path in ((self._flat, _flat_path(stem)), (self._lists, _lists_path(stem))):
             if index is not None:
-                partial = path.with_name(path.name + ".partial")
-                faiss().write_index(index, str(partial))
-                partial.replace(path)
+                with whole_file(path) as partial:
+                    faiss().write_index(index, str(partial))
 
     @classmethod
     def load(cls, stem: Path, settings: IndexSettings) -> ChunkIndex:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from jaxtyping import Float, Float32, Int16, Int64
 
 from geometry_encoders.errors import InputError
+from geometry_encoders.whole_files import whole_file
 
 ChunkDtype = Literal["float16", "float32"]
 BATCH_ROWS = 2048
@@ -51,12 +52,15 @@ def features(side: int, latent: int, dtype: ChunkDtype) -> datasets.Features:
 def write_shard(path: Path, rows: Iterable[ChunkRows], columns: datasets.Features) -> int:
     """Streams the rows into an Arrow file, which is there whole or not at all; returns how many they are."""
     schema, count = columns.arrow_schema, 0
-    partial = path.with_name(path.name + ".partial")
-    with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+    # closed from the last to the first, so the file is whole when it takes its name
+    with (
+        whole_file(path) as partial,
+        pa.OSFile(str(partial), "wb") as sink,
+        pa.ipc.new_stream(sink, schema) as writer,
+    ):
         for batch in _large_batches(rows, schema):
             writer.write_batch(batch)
             count += len(batch)
-    partial.replace(path)
     return count
 
 

@@ -12,6 +12,7 @@ from geometry_encoders.retrieval.chunk_index import IndexSettings
 from geometry_encoders.retrieval.chunk_shards import ChunkDtype
 from geometry_encoders.retrieval.chunks import ChunkLayout
 from geometry_encoders.retrieval.scale import GridScale
+from geometry_encoders.whole_files import whole_file
 
 HEADER = "database.json"
 _FORMAT = 1
@@ -88,6 +89,5 @@ def read_header(folder: Path) -> DatabaseHeader:
 def write_header(folder: Path, header: DatabaseHeader) -> None:
     """Replaces the header in one move."""
     content = {"format": _FORMAT, **asdict(header)}
-    partial = folder / f"{HEADER}.partial"
-    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    partial.replace(folder / HEADER)
+    with whole_file(folder / HEADER) as partial:
+        partial.write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from geometry_encoders.errors import InputError
 from geometry_encoders.official_files import read_pickled_checkpoint
@@ -26,9 +23,7 @@ from geometry_encoders.retrieval.refinement import RetrievalFuseConfig, Retrieva
 from geometry_encoders.retrieval.refinement.attention import AttentionSettings
 from geometry_encoders.retrieval.refinement.official_names import own_names
 from geometry_encoders.retrieval.scale import GridScale
-from geometry_encoders.state_dicts import fill, refuse_tensors
-
-ModelT = TypeVar("ModelT", bound=PreTrainedModel)
+from geometry_encoders.state_dicts import fill
 
 
 class _Callback:
@@ -77,31 +72,6 @@ def load_official_checkpoint(
             raise InputError(f"{path}: holds chunk encoders, expected no settings of attention with them")
         return _chunk_encoder(state, settings, found, path)
     return _refinement(state, settings, found, dict(attention or {}), path)
-
-
-def load_own_folder(path: str | Path, model_class: type[ModelT]) -> ModelT:
-    """The network that ``save_pretrained`` wrote to a folder, complete, in evaluation mode.
-
-    Raises:
-        InputError: no such folder, another kind of network, or tensors that are missing, unknown or of wrong shapes.
-    """
-    path = Path(path)
-    if not (path / "config.json").is_file():
-        raise InputError(f"{path}: no config.json, expected a folder that save_pretrained wrote")
-    try:
-        loaded: Any = model_class.from_pretrained(
-            path, output_loading_info=True, ignore_mismatched_sizes=True, local_files_only=True
-        )
-    except InputError as error:
-        raise InputError(f"{path / 'config.json'}: {error}") from error
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{path}: damaged ({reason}), expected a folder that save_pretrained wrote") from error
-    model, found = loaded
-    refuse_tensors(path, [str(entry[0]) for entry in found["mismatched_keys"]], "of wrong shapes")
-    refuse_tensors(path, list(found["missing_keys"]), "missing")
-    refuse_tensors(path, list(found["unexpected_keys"]), "unknown to the model")
-    return model.eval()
 
 
 # ---- what a file says about itself -----------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64
@@ -10,6 +12,12 @@ from torch import Tensor
 from geometry_encoders.retrieval.scale import POINT_GRID, WINDOW
 
 MAX_ROUNDS = 12
+
+
+def generator_of(seed: int, *name: str | int) -> np.random.Generator:
+    """The generator of a seed and a stable name."""
+    digest = hashlib.sha256("\x1f".join(map(str, (seed, *name))).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
 def points_in_box(

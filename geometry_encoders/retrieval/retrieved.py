@@ -22,6 +22,7 @@ from geometry_encoders.retrieval.chunks import ChunkLayout
 from geometry_encoders.retrieval.database import ChunkDatabase
 from geometry_encoders.retrieval.encoders import ChunkEncoder
 from geometry_encoders.retrieval.window_store import Windows
+from geometry_encoders.whole_files import whole_file
 
 MANIFEST = "retrieved.json"
 Exclude = Literal["scene", "window", "nothing"]
@@ -122,9 +123,8 @@ def retrieve_windows(
             own = slice(number * database.layout.count, (number + 1) * database.layout.count)
             arrays[f"{item['name']}/rows"] = np.ascontiguousarray(rows[own])
             arrays[f"{item['name']}/distances"] = np.ascontiguousarray(distances[own])
-        partial = _scene_file(folder, scene).with_suffix(".partial")
-        save_file(arrays, partial)
-        partial.replace(_scene_file(folder, scene))
+        with whole_file(_scene_file(folder, scene)) as partial:
+            save_file(arrays, partial)
     return RetrievedWindows(folder, database)
 
 

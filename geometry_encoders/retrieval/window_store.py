@@ -17,9 +17,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from geometry_encoders.errors import InputError
-from geometry_encoders.retrieval.points import draw_points, occupancy_grid
+from geometry_encoders.retrieval.points import draw_points, generator_of, occupancy_grid
 from geometry_encoders.retrieval.scale import GridScale
 from geometry_encoders.retrieval.windows import COARSE_STRIDE, Window, WindowSettings
+from geometry_encoders.whole_files import whole_file
 
 POINT_STEP = 1 / 1024  # points are stored as whole numbers of this part of a voxel
 MANIFEST = "manifest.json"
@@ -51,7 +52,9 @@ class WindowStore:
         else:
             self.settings = settings
             (folder / "scenes").mkdir(parents=True, exist_ok=True)
-            _write(path, json.dumps({"digest": settings.digest(), "settings": asdict(settings)}, indent=1))
+            with whole_file(path) as partial:
+                manifest = {"digest": settings.digest(), "settings": asdict(settings)}
+                partial.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
     def path(self, scene: str) -> Path:
         """The file of a scene; raises ``InputError`` for an id that is no plain name."""
@@ -71,10 +74,8 @@ class WindowStore:
             arrays[f"{window.name}/coarse"] = np.ascontiguousarray(window.coarse)
             stored = np.clip(np.round(window.points / POINT_STEP), 0, np.iinfo(np.uint16).max)
             arrays[f"{window.name}/points"] = stored.astype(np.uint16)
-        path = self.path(scene)
-        partial = path.with_name(path.name + ".partial")
-        save_file(arrays, partial, {"digest": self.settings.digest()})
-        partial.replace(path)
+        with whole_file(self.path(scene)) as partial:
+            save_file(arrays, partial, {"digest": self.settings.digest()})
 
     def window_names(self, scene: str) -> list[str]:
         """Names of a scene's windows in (z, y, x) order."""
@@ -187,7 +188,7 @@ class WindowDataset(Windows):
         if self.scale.input_kind == "distance":
             item["input"] = low_resolution(arrays["coarse"], self.scale)
         else:
-            generator = _generator(self.seed, sample.name, self.epoch)
+            generator = generator_of(self.seed, sample.name, self.epoch)
             drawn = draw_points(arrays["points"], self.num_points, generator)
             item["input"] = occupancy_grid(drawn)
             item["points"] = drawn if len(drawn) else torch.full((self.num_points, 3), torch.nan)
@@ -201,22 +202,9 @@ def low_resolution(coarse: Float[Tensor, "16 16 16"], scale: GridScale) -> Float
     return values.half().float() if scale.round_to_half else values.contiguous()
 
 
-def _generator(seed: int, name: str, epoch: int) -> np.random.Generator:
-    import hashlib
-
-    digest = hashlib.sha256(f"{seed}\x1f{name}\x1f{epoch}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
-
-
 def _read_settings(path: Path) -> WindowSettings:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return WindowSettings(**content["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a manifest of windows ({error}); remove the folder and build again") from error
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -19,7 +19,7 @@ from geometry_encoders.retrieval.distance_fields import (
     truncated_field,
 )
 from geometry_encoders.retrieval.meshes import TriangleMesh
-from geometry_encoders.retrieval.points import points_in_box
+from geometry_encoders.retrieval.points import generator_of, points_in_box
 from geometry_encoders.retrieval.scale import WINDOW
 
 COARSE_STRIDE = 4  # the finest low-resolution input; the coarser one is a strided copy of it
@@ -135,8 +135,7 @@ def _window_points(
     settings: WindowSettings,
 ) -> Float32[np.ndarray, "points 3"]:
     low = lattice.to_mesh_frame(np.array([start], np.float64))[0]
-    digest = hashlib.sha256(f"{settings.seed}\x1f{name}".encode()).digest()
-    generator = np.random.default_rng(int.from_bytes(digest[:16], "big"))
+    generator = generator_of(settings.seed, name)
     box = low, low + WINDOW * lattice.spacing
     found = points_in_box(corners, *box, settings.points_per_window, generator)
     return (lattice.to_voxels(found) - np.asarray(start)).astype(np.float32)

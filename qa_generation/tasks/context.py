@@ -271,12 +271,16 @@ class SceneContext:
         return (self.boxes[..., :2] + self.boxes[..., 2:]) // 2
 
     @cached_property
-    def placed(self) -> Bool[np.ndarray, "views instances"]:
-        """Whether a view shows an instance partly hidden and nothing else of its kind, so that its name has one box."""
+    def partly_hidden(self) -> Bool[np.ndarray, "views instances"]:
+        """Whether a view shows an instance that is partly hidden there, but not too much."""
         low, high = self.config.occlusion_window
         occlusion = np.nan_to_num(self.table.occlusion, nan=1.0)
-        alone = (~self.table.absent).astype(np.int32) @ self.kin.astype(np.int32) == 1
-        return self.table.visible & alone & (occlusion >= low) & (occlusion <= high)
+        return self.table.visible & (occlusion >= low) & (occlusion <= high)
+
+    @cached_property
+    def placed(self) -> Bool[np.ndarray, "views instances"]:
+        """Whether a view shows an instance partly hidden and nothing else of its kind, so that its name has one box."""
+        return self.partly_hidden & ((~self.table.absent).astype(np.int32) @ self.kin.astype(np.int32) == 1)
 
     def frame(self, facts: SetFacts, frame: int) -> str:
         """How the question calls a frame of the set."""
@@ -292,7 +296,5 @@ class SceneContext:
         return f"{name}({x},{y})"
 
     def well_seen(self, facts: SetFacts) -> Bool[np.ndarray, " instances"]:
-        """Instances partly hidden, but not too much, in some frame of the set: the interesting targets."""
-        low, high = self.config.occlusion_window
-        occlusion = np.nan_to_num(self.table.occlusion[facts.members], nan=1.0)
-        return (facts.visible & (occlusion >= low) & (occlusion <= high)).any(axis=0)
+        """Instances partly hidden in some frame of the set: the interesting targets."""
+        return self.partly_hidden[facts.members].any(axis=0)

@@ -39,15 +39,12 @@ def candidates(context: SceneContext) -> Candidates:
     """A candidate per view set, frame and instance: shown there with nothing of its kind beside it, or shown elsewhere
     while nothing of its kind has a pixel there."""
     parts = []
-    low, high = context.config.occlusion_window
     for index, facts in enumerate(context.sets):
-        occlusion = np.nan_to_num(context.table.occlusion[facts.members], nan=1.0)
-        partly_hidden = facts.visible & (occlusion >= low) & (occlusion <= high)
-        welcome = partly_hidden.any(axis=0) & context.askable
-        for frame in range(len(facts.members)):
-            kin_present = (context.kin & ~facts.absent[frame][None]).sum(axis=1)
-            positive = np.flatnonzero(partly_hidden[frame] & (kin_present == 1) & context.askable)
-            negative = np.flatnonzero(welcome & (kin_present == 0))
+        welcome = context.well_seen(facts) & context.askable
+        for frame, member in enumerate(facts.members):
+            kin_present = (context.kin & ~facts.absent[frame][None]).any(axis=1)
+            positive = np.flatnonzero(context.placed[member] & context.askable)
+            negative = np.flatnonzero(welcome & ~kin_present)
             found = np.concatenate([positive, negative])
             answer = np.repeat([YES, NO], [len(positive), len(negative)])
             category = context.category_of[found]

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from geometry_encoders.errors import InputError
+from geometry_encoders.whole_files import whole_file
 from spatialvlm.training.muon import MuonWithAdamW, decay_groups
 from spatialvlm.training.schedule import ScheduleName, learning_rate_factor, progress
 
@@ -168,9 +169,8 @@ class Pretraining:
             return
         state = {"step": self.step, "elapsed_s": self.elapsed_s, "model": self.model.state_dict()}
         state |= {"optimizer": self.optimizer.state_dict(), **more}
-        partial = self.folder / "checkpoint.partial"
-        torch.save(state, partial)
-        partial.replace(self.folder / "checkpoint.pt")
+        with whole_file(self.folder / "checkpoint.pt") as partial:
+            torch.save(state, partial)
 
     def resume(self) -> None:
         """Takes up the checkpoint in the output folder, if there is one.

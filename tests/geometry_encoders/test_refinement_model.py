@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from geometry_encoders.errors import InputError
-from geometry_encoders.retrieval.official import load_own_folder
+from geometry_encoders.own_folders import load_own_folder
 from geometry_encoders.retrieval.patches import unfold
 from geometry_encoders.retrieval.refinement import RetrievalFuseConfig, RetrievalFuseModel
 from geometry_encoders.retrieval.scale import CHUNK, PRESETS, WINDOW

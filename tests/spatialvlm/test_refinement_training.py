@@ -14,7 +14,7 @@ import yaml
 from torch import Tensor
 
 from geometry_encoders.errors import InputError
-from geometry_encoders.retrieval.official import load_own_folder
+from geometry_encoders.own_folders import load_own_folder
 from geometry_encoders.retrieval.refinement import RetrievalFuseModel
 from geometry_encoders.retrieval.scale import PRESETS
 from geometry_encoders.retrieval.window_store import WindowDataset, WindowStore

@@ -9,9 +9,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import datasets
-from datasets.table import InMemoryTable
-
 from benchmarks.neighbours.catalogue import WEIGHTS
 from benchmarks.neighbours.dataset import NeighbourData, load
 from benchmarks.neighbours.pictures import PUBLISHED_FRAMES
@@ -31,7 +28,7 @@ def load_documents(
     frames: int | None = None,
     limit: int | None = None,
     **_: Any,
-) -> dict[str, datasets.Dataset]:
+) -> dict[str, ours.Documents]:
     """``{"test": documents}``: the questions of one benchmark, with ``image_root`` added to every row.
 
     Raises:
@@ -47,7 +44,7 @@ def load_documents(
         raise InputError(f"{source}: questions of {loaded.benchmark}, expected those of {benchmark}")
     table = loaded.data.table
     table = table.append_column("image_root", [[str(loaded.data.image_root)] * table.num_rows])
-    return {"test": datasets.Dataset(InMemoryTable(table))}
+    return {"test": ours.Documents(table)}
 
 
 def _frames_wanted() -> int:

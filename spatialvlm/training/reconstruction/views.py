@@ -22,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from geometry_encoders.errors import InputError
+from geometry_encoders.whole_files import whole_file
 from qa_generation.errors import InputError as SceneInputError
 from qa_generation.readers.base import open_reader
 from qa_generation.scene import Scene, View
@@ -189,9 +190,8 @@ def _store_scene(scene_id: str, key: ViewCacheKey, folder: Path) -> tuple[str, s
         arrays = decode_scene(open_reader(key.reader, Path(key.root)).read(scene_id), key)
     except (InputError, SceneInputError) as error:
         return scene_id, str(error)
-    partial_path = folder / f"{scene_id}.partial"
-    save_file(arrays, partial_path)
-    partial_path.replace(folder / f"{scene_id}.safetensors")
+    with whole_file(folder / f"{scene_id}.safetensors") as unfinished:
+        save_file(arrays, unfinished)
     return scene_id, None
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from geometry_encoders.errors import InputError
+from geometry_encoders.own_folders import load_own_folder
 from geometry_encoders.retrieval.chunk_index import IndexSettings
 from geometry_encoders.retrieval.database import ChunkDatabase
 from geometry_encoders.retrieval.database_header import DatabaseSettings
 from geometry_encoders.retrieval.encoders import ChunkEncoder
-from geometry_encoders.retrieval.official import load_own_folder
 from geometry_encoders.retrieval.retrieved import retrieve_windows
 from geometry_encoders.retrieval.scale import preset_scale
 from geometry_encoders.retrieval.window_store import WindowDataset, WindowStore
@@ -80,7 +80,7 @@ def build_all(options: BuildOptions) -> Iterator[str]:
     yield _said(report, options.out / "windows")
     if options.encoder is None:
         return
-    encoder = load_own_folder(options.encoder, ChunkEncoder).eval()
+    encoder = load_own_folder(options.encoder, ChunkEncoder)
     store = WindowStore(options.out / "windows")
     scale = encoder.config.grid_scale
     train, held_out = split_scenes(store.scenes(), options.held_out)
@@ -103,10 +103,8 @@ def build_all(options: BuildOptions) -> Iterator[str]:
 
 
 def _said(report: BuildReport, folder: Path) -> str:
-    text = (
-        f"{folder}: {report.made} scenes made ({report.windows} windows, {report.empty} of them empty), {report.kept}"
-    )
-    text += " kept"
+    made = f"{report.made} scenes made ({report.windows} windows, {report.empty} of them empty)"
+    text = f"{folder}: {made}, {report.kept} kept"
     if report.failed:
         scene, reason = next(iter(report.failed.items()))
         text += f", {len(report.failed)} failed, see failures.json, e.g. {scene}: {reason}"

@@ -12,7 +12,8 @@ import torch
 from tqdm import tqdm
 
 from geometry_encoders.errors import InputError
-from geometry_encoders.retrieval.bridge import PADDING
+from geometry_encoders.own_folders import load_own_folder
+from geometry_encoders.retrieval.bridge import PADDING, RoomFrame, scene_of_points
 from geometry_encoders.retrieval.database import ChunkDatabase
 from geometry_encoders.retrieval.distance_fields import DistanceQuery, Lattice, distance_field, lattice_around
 from geometry_encoders.retrieval.encoders import ChunkEncoder
@@ -24,7 +25,6 @@ from geometry_encoders.retrieval.meshes import (
     checked_mesh,
     without_ceiling,
 )
-from geometry_encoders.retrieval.official import load_own_folder
 from geometry_encoders.retrieval.points import points_in_box
 from geometry_encoders.retrieval.refinement import RetrievalFuseModel
 from geometry_encoders.retrieval.retrieved import RetrievedWindows, composing_retriever
@@ -84,8 +84,6 @@ def scene_of(geometry: Geometry, scale: GridScale, seed: int = 0) -> tuple[Scene
 
     A mesh is reduced to what the network takes: its distances at the coarse nodes, or 1000 points per window.
     """
-    from geometry_encoders.retrieval.bridge import RoomFrame, scene_of_points
-
     bounds = np.stack([geometry.points.min(0), geometry.points.max(0)])
     lattice = lattice_around(bounds, scale.voxel, PADDING)
     if geometry.mesh is None:

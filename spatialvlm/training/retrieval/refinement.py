@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from geometry_encoders.errors import InputError
+from geometry_encoders.own_folders import load_own_folder
 from geometry_encoders.retrieval.metrics import voxel_metrics
-from geometry_encoders.retrieval.official import load_own_folder
 from geometry_encoders.retrieval.refinement import RetrievalFuseModel
 from geometry_encoders.retrieval.refinement.losses import TrueShape
 from geometry_encoders.retrieval.refinement.phases import Crop, Phase, phase_loss, phases_of, trained_parameters
